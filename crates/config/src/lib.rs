@@ -1,0 +1,1 @@
+//! weir.hcl to a checked plan.

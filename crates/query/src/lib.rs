@@ -1,0 +1,1 @@
+//! Read-only SQL over tables, joined with what is in the log behind their last commit.

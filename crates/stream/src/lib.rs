@@ -1,0 +1,1 @@
+//! Streams: shards, records, retention, and producers that may retry.

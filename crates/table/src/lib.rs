@@ -1,0 +1,1 @@
+//! Tables on Delta Lake: exactly-once commits, unique rows, merging and vacuum.

@@ -1,0 +1,256 @@
+//! Names of things: one newtype per kind, one rule for all that users write.
+//!
+//! A user's name is 1 to [`NAME_BYTES_MAX`] bytes of `a-z A-Z 0-9 _ -`, and starts with a letter. (A leading
+//! underscore is weir's own.)
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::NAME_BYTES_MAX;
+use crate::sequence::ShardId;
+
+/// A name that breaks the rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing between the quotes.
+    #[error("a name is empty")]
+    Empty,
+    /// Longer than the limit.
+    #[error("the name `{name}` has {} bytes, and may have {NAME_BYTES_MAX}", name.len())]
+    TooLong {
+        /// The name as written.
+        name: String,
+    },
+    /// A character that is not allowed there.
+    #[error("the name `{name}` has `{found}` at character {at}: letters, digits, `_` and `-` are allowed, a letter first")]
+    Character {
+        /// The name as written.
+        name: String,
+        /// The first character that is refused.
+        found: char,
+        /// Its place, counted from 1.
+        at: usize,
+    },
+}
+
+fn check(text: &str) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if text.len() > NAME_BYTES_MAX {
+        return Err(NameError::TooLong { name: text.to_owned() });
+    }
+    for (index, found) in text.chars().enumerate() {
+        let fits = found.is_ascii_alphabetic() || (index > 0 && (found.is_ascii_digit() || matches!(found, '_' | '-')));
+        if !fits {
+            return Err(NameError::Character { name: text.to_owned(), found, at: index + 1 });
+        }
+    }
+    Ok(())
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Returns the name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                check(text)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(text: String) -> Result<Self, NameError> {
+                check(&text)?;
+                Ok(Self(text))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of a stream.
+    StreamName
+);
+name!(
+    /// The name of a table.
+    TableName
+);
+name!(
+    /// The name of a function.
+    FunctionName
+);
+name!(
+    /// The name of a lookup.
+    LookupName
+);
+
+/// The name of a schema's subject in the registry: 1 to 255 bytes without control characters, as Confluent's registry
+/// allows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SubjectName(String);
+
+impl SubjectName {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SubjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for SubjectName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        printable(text, 255).map(Self)
+    }
+}
+
+impl TryFrom<String> for SubjectName {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<SubjectName> for String {
+    fn from(name: SubjectName) -> String {
+        name.0
+    }
+}
+
+/// What a producer calls itself so that its retries are recognised: 1 to 128 bytes without control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProducerId(String);
+
+impl ProducerId {
+    /// Returns the id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProducerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for ProducerId {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        printable(text, NAME_BYTES_MAX).map(Self)
+    }
+}
+
+impl TryFrom<String> for ProducerId {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<ProducerId> for String {
+    fn from(id: ProducerId) -> String {
+        id.0
+    }
+}
+
+fn printable(text: &str, bytes_max: usize) -> Result<String, NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if text.len() > bytes_max {
+        return Err(NameError::TooLong { name: text.to_owned() });
+    }
+    if let Some((index, found)) = text.chars().enumerate().find(|(_, found)| found.is_control()) {
+        return Err(NameError::Character { name: text.escape_debug().to_string(), found, at: index + 1 });
+    }
+    Ok(text.to_owned())
+}
+
+/// The name of a log: a path whose first part says what kind of thing it belongs to, such as `stream/flights/0` or
+/// `machine/schemas`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LogName(String);
+
+impl LogName {
+    /// Returns the log of one shard of a stream.
+    pub fn shard(stream: &StreamName, shard: ShardId) -> Self {
+        Self(format!("stream/{stream}/{shard}"))
+    }
+
+    /// Returns the log of a machine. `machine` is a constant of the code, not a user's text.
+    pub fn machine(machine: &'static str) -> Self {
+        Self(format!("machine/{machine}"))
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for LogName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for LogName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        printable(text, 2 * NAME_BYTES_MAX).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_name_the_character_they_refuse() {
+        assert_eq!(
+            "fli ghts".parse::<StreamName>(),
+            Err(NameError::Character { name: "fli ghts".into(), found: ' ', at: 4 })
+        );
+        assert_eq!("".parse::<TableName>(), Err(NameError::Empty));
+        assert!("9lives".parse::<TableName>().is_err());
+        assert!("_system".parse::<TableName>().is_err());
+        assert!("a".repeat(NAME_BYTES_MAX + 1).parse::<TableName>().is_err());
+        assert_eq!("orders-2_b".parse::<StreamName>().unwrap().as_str(), "orders-2_b");
+    }
+}
