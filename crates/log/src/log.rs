@@ -65,6 +65,9 @@ pub trait Log: Send + Sync + 'static {
     /// Returns what is held and durable at this moment.
     fn bounds(&self) -> Bounds;
 
+    /// Returns the payload bytes of the blocks that are held, to the precision of the engine's index.
+    fn bytes(&self) -> u64;
+
     /// Returns a place at or before the first record that was appended at `time` or later, and after which no record
     /// older than it by more than the engine's index step follows; the tail if every record is older. Callers
     /// compare [`StoredBlock::appended_at`] from there.

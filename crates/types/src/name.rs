@@ -24,7 +24,9 @@ pub enum NameError {
         name: String,
     },
     /// A character that is not allowed there.
-    #[error("the name `{name}` has `{found}` at character {at}: letters, digits, `_` and `-` are allowed, a letter first")]
+    #[error(
+        "the name `{name}` has `{found}` at character {at}: letters, digits, `_` and `-` are allowed, a letter first"
+    )]
     Character {
         /// The name as written.
         name: String,

@@ -11,7 +11,9 @@ pub struct ByteSize(pub u64);
 
 /// A text that is not an amount of bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an amount of bytes: write a whole number and a unit (B, KB, MB, GB, TB, or KiB, MiB, GiB, TiB), such as `128MiB`")]
+#[error(
+    "`{text}` is not an amount of bytes: write a whole number and a unit (B, KB, MB, GB, TB, or KiB, MiB, GiB, TiB), such as `128MiB`"
+)]
 pub struct SizeError {
     text: String,
 }

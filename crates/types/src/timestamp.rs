@@ -47,8 +47,7 @@ impl fmt::Display for Timestamp {
         if !(0..=9999).contains(&year) {
             return write!(f, "{}ms", self.0);
         }
-        let (hour, minute, second, ms) =
-            (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000);
+        let (hour, minute, second, ms) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000);
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
     }
 }

@@ -1,0 +1,107 @@
+//! Reading a shard.
+
+use weir_log::{Bounds, ReadError, ReadLimit, StoredBlock};
+use weir_types::{SequenceNumber, Timestamp};
+
+use crate::block::{BlockError, Record, Records};
+use crate::stream::Shard;
+
+const SEEK_BYTES: usize = 1024 * 1024;
+
+/// Where reading begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest record that is still there.
+    Oldest,
+    /// Behind the newest.
+    Newest,
+    /// At this record.
+    At(SequenceNumber),
+    /// At the first record that arrived at this time or later.
+    Time(Timestamp),
+}
+
+/// Some blocks of a shard, to be read from `from` on.
+#[derive(Debug)]
+pub struct Page {
+    from: SequenceNumber,
+    blocks: Vec<StoredBlock>,
+}
+
+impl Page {
+    /// Returns the records in order.
+    pub fn records(&self) -> impl Iterator<Item = Result<Record<'_>, BlockError>> {
+        self.blocks
+            .iter()
+            .flat_map(|block| {
+                let (records, failed) = match Records::new(block) {
+                    Ok(records) => (Some(records), None),
+                    Err(error) => (None, Some(Err(error))),
+                };
+                records.into_iter().flatten().chain(failed)
+            })
+            .filter(|record| !matches!(record, Ok(record) if record.sequence < self.from))
+    }
+
+    /// Returns the place after the last record, where the next page begins.
+    pub fn end(&self) -> SequenceNumber {
+        self.blocks.last().map_or(self.from, StoredBlock::end).max(self.from)
+    }
+
+    /// Says whether there was nothing to read.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Returns the bytes held.
+    pub fn bytes(&self) -> usize {
+        self.blocks.iter().map(|block| block.payload.len()).sum()
+    }
+}
+
+impl Shard {
+    /// Returns which records are there.
+    pub fn bounds(&self) -> Bounds {
+        self.log.bounds()
+    }
+
+    /// Turns a start into a place.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn resolve(&self, start: Start) -> Result<SequenceNumber, ReadError> {
+        let bounds = self.bounds();
+        match start {
+            Start::Oldest => Ok(bounds.head),
+            Start::Newest => Ok(bounds.tail),
+            Start::At(sequence) => Ok(sequence),
+            Start::Time(time) => {
+                let mut next = self.log.seek(time).await?;
+                loop {
+                    let blocks = self.log.read(next, ReadLimit { bytes_max: SEEK_BYTES }).await?;
+                    let Some(last) = blocks.last() else { return Ok(next) };
+                    if let Some(found) = blocks.iter().find(|block| block.appended_at >= time) {
+                        return Ok(found.first.max(next));
+                    }
+                    next = last.end();
+                }
+            }
+        }
+    }
+
+    /// Reads the next records from `from` on: about `bytes_max` bytes of them, at least one if there is any.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn read(&self, from: SequenceNumber, bytes_max: usize) -> Result<Page, ReadError> {
+        let blocks = self.log.read(from, ReadLimit { bytes_max }).await?;
+        Ok(Page { from, blocks })
+    }
+
+    /// Completes when there is a record at `from` or beyond, or the log is closed.
+    pub async fn wait(&self, from: SequenceNumber) {
+        let mut tail = self.log.tail();
+        // An error says that the log is closed: the read that follows says so too.
+        let _ = tail.wait_for(|tail| *tail > from).await;
+    }
+}

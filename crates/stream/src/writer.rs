@@ -1,0 +1,254 @@
+//! Writes one batch of records to a stream, in chunks.
+//!
+//! While one chunk is being made durable the caller fills the next; at most those two are in memory. A chunk is cut by
+//! the bytes and number of its records alone, so that a batch that is sent again is cut at the same places.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinHandle;
+use weir_log::{AppendError, Block, Condition};
+use weir_types::{Fingerprint, ProducerId, SequenceNumber, ShardId, StreamName, Timestamp};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::block::Builder;
+use crate::producers::{ProducerError, Progress, Stamp};
+use crate::route::{Route, shard_of_hash, shard_of_key};
+use crate::stream::Stream;
+
+/// A chunk is stored when its records have this many bytes.
+pub const CHUNK_BYTES: usize = 1024 * 1024;
+/// How long a chunk waits for the log to take it before the caller is told to slow down.
+const BUSY_PATIENCE: Duration = Duration::from_secs(2);
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+/// What became of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Records that were made durable.
+    pub stored: u64,
+    /// Records that were left out because an earlier try had stored them.
+    pub repeated: u64,
+    /// Per shard that took records, the first place and how many, for each append.
+    pub places: Vec<(ShardId, SequenceNumber, u64)>,
+}
+
+/// Why a batch failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriteError {
+    /// The stamp does not fit what the producer has stored.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+    /// A chunk was not stored whole. `stored` records of the batch are durable; a stamped batch may simply be sent again.
+    #[error("write to stream `{stream}`")]
+    Append {
+        /// The stream.
+        stream: StreamName,
+        /// Records of this batch that are durable.
+        stored: u64,
+        /// The cause.
+        #[source]
+        source: AppendError,
+    },
+}
+
+struct Chunk {
+    number: u32,
+    parts: Vec<(ShardId, Vec<Block>)>,
+}
+
+struct Stored {
+    chunk: u32,
+    places: Vec<(ShardId, SequenceNumber, u64)>,
+    at: Timestamp,
+    failed: Option<AppendError>,
+}
+
+/// One batch on its way into a stream. Dropping it leaves what was flushed.
+pub struct Writer {
+    stream: Arc<Stream>,
+    batch: Option<(ProducerId, u64, OwnedMutexGuard<Progress>)>,
+    chunk: u32,
+    spread_to: ShardId,
+    builders: Vec<Builder>,
+    bytes: usize,
+    under_way: Option<JoinHandle<Stored>>,
+    receipt: Receipt,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Writer({}, chunk {})", self.stream.name(), self.chunk)
+    }
+}
+
+impl Writer {
+    pub(crate) async fn new(stream: Arc<Stream>, batch: Option<(ProducerId, u64)>) -> Result<Self, WriteError> {
+        let batch = match batch {
+            Some((producer, number)) => {
+                let mut progress = stream.producers().lock(&producer).await;
+                progress.begin(&producer, number)?;
+                Some((producer, number, progress))
+            }
+            None => None,
+        };
+        let builders = stream.shards().iter().map(|_| Builder::default()).collect();
+        let mut writer = Self {
+            stream,
+            batch,
+            chunk: 0,
+            spread_to: ShardId(0),
+            builders,
+            bytes: 0,
+            under_way: None,
+            receipt: Receipt::default(),
+        };
+        writer.spread_to = writer.choose_spread();
+        Ok(writer)
+    }
+
+    /// Adds a record; says whether [`Writer::flush`] is due. `body` is Avro binary of the schema that `fingerprint` stands for.
+    pub fn push(&mut self, route: Route<'_>, fingerprint: Fingerprint, body: &[u8]) -> bool {
+        let shards = self.builders.len() as u32;
+        let shard = match route {
+            Route::Key(key) => shard_of_key(key, shards),
+            Route::Spread => self.spread_to,
+        };
+        self.builders[shard.0 as usize].push(fingerprint, None, body);
+        self.bytes += body.len() + 8;
+        self.bytes >= CHUNK_BYTES
+    }
+
+    /// Hands the records so far to the log, and waits until those of the flush before are durable.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; the batch has failed then.
+    pub async fn flush(&mut self) -> Result<(), WriteError> {
+        self.settle().await?;
+        if let Some(chunk) = self.cut() {
+            self.under_way = Some(tokio::spawn(store(self.stream.clone(), chunk)));
+        }
+        Ok(())
+    }
+
+    /// Stores what is left, and returns when the whole batch is durable.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn finish(mut self) -> Result<Receipt, WriteError> {
+        self.settle().await?;
+        if let Some(chunk) = self.cut() {
+            let stored = store(self.stream.clone(), chunk).await;
+            self.take_in(stored)?;
+        }
+        if let Some((_, _, progress)) = &mut self.batch {
+            progress.finish();
+        }
+        Ok(std::mem::take(&mut self.receipt))
+    }
+
+    /// Returns what is known to be durable so far.
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
+    fn choose_spread(&self) -> ShardId {
+        let hash = match &self.batch {
+            // The same batch must go the same way when it is sent again.
+            Some((producer, number, _)) => xxh3_64(format!("{producer}\0{number}\0{}", self.chunk).as_bytes()),
+            None => return self.stream.next_spread(),
+        };
+        shard_of_hash(hash, self.builders.len() as u32)
+    }
+
+    /// Takes the filled builders as a chunk, without the parts that their shards hold already.
+    fn cut(&mut self) -> Option<Chunk> {
+        if self.bytes == 0 {
+            return None;
+        }
+        self.bytes = 0;
+        let number = self.chunk;
+        let mut parts = Vec::new();
+        for (index, builder) in self.builders.iter_mut().enumerate().filter(|(_, builder)| !builder.is_empty()) {
+            let shard = ShardId(index as u32);
+            let stamp = self.batch.as_ref().map(|(producer, batch, _)| Stamp {
+                producer: producer.clone(),
+                number: *batch,
+                chunk: number,
+            });
+            let blocks = builder.take(stamp.as_ref());
+            let held = self.batch.as_ref().is_some_and(|(_, batch, progress)| progress.holds(shard, *batch, number));
+            if held {
+                self.receipt.repeated += blocks.iter().map(|block| u64::from(block.records)).sum::<u64>();
+            } else {
+                parts.push((shard, blocks));
+            }
+        }
+        self.chunk += 1;
+        self.spread_to = self.choose_spread();
+        Some(Chunk { number, parts })
+    }
+
+    async fn settle(&mut self) -> Result<(), WriteError> {
+        let Some(task) = self.under_way.take() else { return Ok(()) };
+        match task.await {
+            Ok(stored) => self.take_in(stored),
+            Err(_) => Err(self.failed(AppendError::Closed)),
+        }
+    }
+
+    fn take_in(&mut self, stored: Stored) -> Result<(), WriteError> {
+        for (shard, _, records) in &stored.places {
+            self.receipt.stored += records;
+            if let Some((_, number, progress)) = &mut self.batch {
+                progress.stored(*shard, *number, stored.chunk, stored.at);
+            }
+        }
+        self.receipt.places.extend(stored.places);
+        match stored.failed {
+            None => Ok(()),
+            Some(source) => Err(self.failed(source)),
+        }
+    }
+
+    fn failed(&self, source: AppendError) -> WriteError {
+        WriteError::Append { stream: self.stream.name().clone(), stored: self.receipt.stored, source }
+    }
+}
+
+async fn store(stream: Arc<Stream>, chunk: Chunk) -> Stored {
+    let appends = chunk.parts.into_iter().map(|(shard, blocks)| {
+        let stream = &stream;
+        async move {
+            let records = blocks.iter().map(|block| u64::from(block.records)).sum();
+            let bytes = blocks.iter().map(|block| block.payload.len() as u64).sum();
+            let first = append_patiently(stream, shard, blocks).await?;
+            stream.note_written(bytes);
+            Ok((shard, first, records))
+        }
+    });
+    let results: Vec<Result<_, AppendError>> = futures::future::join_all(appends).await;
+    let mut stored = Stored { chunk: chunk.number, places: Vec::new(), at: stream.env().now(), failed: None };
+    for result in results {
+        match result {
+            Ok(place) => stored.places.push(place),
+            Err(error) => stored.failed = Some(error),
+        }
+    }
+    stored
+}
+
+async fn append_patiently(stream: &Stream, shard: ShardId, blocks: Vec<Block>) -> Result<SequenceNumber, AppendError> {
+    let log = stream.shards()[shard.0 as usize].log();
+    let deadline = stream.env().elapsed() + BUSY_PATIENCE;
+    loop {
+        // Payloads are shared, so that a try costs no copy.
+        match log.append(blocks.clone(), Condition::Always).await {
+            Err(AppendError::Busy { .. }) if stream.env().elapsed() < deadline => {
+                stream.env().sleep(stream.env().jitter(BUSY_PAUSE)).await;
+            }
+            result => return result,
+        }
+    }
+}
