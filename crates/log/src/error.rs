@@ -142,6 +142,23 @@ pub enum EngineError {
         /// The newest that is known.
         known: u32,
     },
+    /// A new log would break a limit.
+    #[error("the engine holds {logs_max} logs and can't take `{log}` as well")]
+    TooManyLogs {
+        /// The log that was to be made.
+        log: LogName,
+        /// The limit.
+        logs_max: usize,
+    },
+    /// The settings contradict one another.
+    #[error("the log's settings are wrong: {what}")]
+    Options {
+        /// Which, in words.
+        what: String,
+    },
+    /// A log could not be made.
+    #[error("create log")]
+    Create(#[from] AppendError),
     /// The operating system refused.
     #[error("{action} `{path}`")]
     Io {
