@@ -1,1 +1,20 @@
-//! Read-only SQL over tables, joined with what is in the log behind their last commit.
+//! Read-only SQL over tables: their committed files, joined with the rows that are not committed yet.
+//!
+//!     Engine::parse(sql) --> which tables it names
+//!     Engine::run(parsed, sources) --> Answer: schema, and batches as they come
+//!
+//! The caller gives each table as a [`Source`] that was taken at one moment, so that an answer is of one state of it. Every
+//! query has limits on time, memory and rows; what does not fit in memory spills to disk. Invariant: nothing that a query
+//! says changes anything.
+//!
+//! Knows DataFusion and Parquet. Knows no Delta, no streams, no HTTP.
+
+mod answer;
+mod engine;
+mod error;
+mod source;
+
+pub use answer::Answer;
+pub use engine::{Engine, Limits, Parsed};
+pub use error::QueryError;
+pub use source::{File, Source};
