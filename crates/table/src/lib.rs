@@ -1,1 +1,66 @@
 //! Tables on Delta Lake: exactly-once commits, unique rows, merging and vacuum.
+//!
+//! A [`Table`] owns one folder of Parquet files and its Delta log. Rows are appended in Arrow batches together with how far
+//! their sources were read; both become durable in one Delta transaction, so that a crash repeats nothing and loses nothing.
+//!
+//! ```text
+//!  batch --append--> [hash ids, route, drop repeats] --> buffer --commit--> Parquet files --> one Delta transaction
+//!                          ^            ^                  |                                  (files + positions)
+//!                          |            +---- ids in the buffer                                        |
+//!                          +----- filters and id columns of the files <---------------------------------+
+//! ```
+//!
+//! Invariants:
+//! - At most one row per id in each (partition, bucket), over committed files and the buffer together.
+//! - A file named by the Delta log is durable, whole, and never changed.
+//! - The positions in a version of the table cover exactly the rows in its files.
+//!
+//! Knows Arrow, Parquet, Delta and object stores; knows nothing of streams, schemas of records, HTTP or HCL.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use arrow::array::{Int64Array, RecordBatch, StringArray};
+//! use arrow::datatypes::{DataType, Field, Schema};
+//! use weir_env::Env;
+//! use weir_table::{PartitionBy, SourceId, Spec, Table};
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let columns = Arc::new(Schema::new(vec![
+//!     Field::new("user", DataType::Utf8, false),
+//!     Field::new("at", DataType::Int64, false), // milliseconds since 1970
+//! ]));
+//! let spec = Spec {
+//!     partition_by: PartitionBy::Day("at".into()),
+//!     unique_by: vec!["user".into(), "at".into()],
+//!     ..Spec::new("clicks".parse().unwrap(), columns.clone())
+//! };
+//! let store = Arc::new(object_store::memory::InMemory::new());
+//! let table = Table::open(spec, store, "memory:///clicks".parse().unwrap(), Env::system()).await.unwrap();
+//!
+//! let batch = RecordBatch::try_new(columns, vec![
+//!     Arc::new(StringArray::from(vec!["ann", "bob", "ann"])),
+//!     Arc::new(Int64Array::from(vec![1_357_000_000_000, 1_357_000_000_000, 1_357_000_000_000])),
+//! ]).unwrap();
+//! let source = SourceId::new("stream/clicks/0");
+//! let appended = table.append(batch, &[(source.clone(), 3)]).await.unwrap();
+//! assert_eq!((appended.added, appended.repeats), (2, 1));
+//! table.commit().await.unwrap();
+//! assert_eq!(table.positions()[&source], 3);
+//! # });
+//! ```
+
+mod columns;
+mod error;
+mod file;
+mod outcome;
+mod place;
+mod spec;
+mod table;
+mod time;
+
+pub use error::{AppendError, CommitError, FileError, GrowError, MergeError, OpenError, VacuumError};
+pub use file::DataFile;
+pub use outcome::{Appended, Committed, Merged, Pending, Reason, Refused, SourceId, Stats, Vacuumed, View};
+pub use place::{BUCKET_COLUMN, DAY_COLUMN, HOUR_COLUMN, Place};
+pub use spec::{PartitionBy, Rule, Spec, SpecError};
+pub use table::Table;
