@@ -9,6 +9,7 @@
 //! trim(to) --------------------------------------------------> the disk has its space back
 //! ```
 //!
+//! Engines: [`memory`] for tests and simulation, [`local`], the embedded default. [`conformance`] is the one suite that
 //! runs on all.
 //!
 //! ```
@@ -32,11 +33,13 @@ mod block;
 pub mod conformance;
 mod error;
 mod limits;
+pub mod local;
 mod log;
 pub mod memory;
 
 pub use block::{Block, StoredBlock};
 pub use error::{AppendError, EngineError, ReadError, TrimError};
 pub use limits::{BLOCKS_MAX, LOGS_MAX};
+pub use local::LocalEngine;
 pub use log::{Bounds, Condition, Engine, Log, ReadLimit};
 pub use memory::MemoryEngine;
