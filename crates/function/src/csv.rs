@@ -86,8 +86,11 @@ pub fn read_csv(bytes: &[u8], null: Option<&str>) -> Result<RecordBatch, CsvErro
         }
     }
     let columns: Vec<ArrayRef> = columns.into_iter().map(|mut column| typed(column.finish())).collect();
-    let fields: Vec<Field> =
-        names.into_iter().zip(&columns).map(|(name, column)| Field::new(name, column.data_type().clone(), true)).collect();
+    let fields: Vec<Field> = names
+        .into_iter()
+        .zip(&columns)
+        .map(|(name, column)| Field::new(name, column.data_type().clone(), true))
+        .collect();
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
         .expect("the fields were made from the columns, which got a value for each row"))
 }
@@ -122,9 +125,12 @@ fn refused(error: &::csv::Error) -> CsvError {
     }
 }
 
+/// Tells whether a text is of a type.
+type Fits = fn(&str) -> bool;
+
 fn typed(texts: StringArray) -> ArrayRef {
     let utc = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let candidates: [(fn(&str) -> bool, DataType); 6] = [
+    let candidates: [(Fits, DataType); 6] = [
         (|text| text == "true" || text == "false", DataType::Boolean),
         (is_integer, DataType::Int64),
         (is_decimal, DataType::Float64),
@@ -165,7 +171,10 @@ fn is_decimal(text: &str) -> bool {
 
 fn matches_shape(text: &[u8], shape: &[u8]) -> bool {
     text.len() == shape.len()
-        && text.iter().zip(shape).all(|(byte, shape)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape })
+        && text
+            .iter()
+            .zip(shape)
+            .all(|(byte, shape)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape })
 }
 
 fn is_date(text: &str) -> bool {

@@ -22,7 +22,8 @@ pub trait Function: Send + Sync {
     ///
     /// # Errors
     /// See [`RunError`]. Those that [`RunError::is_of_rows`] can be narrowed to rows by [`crate::isolate`].
-    fn run<'a>(&'a self, input: RecordBatch, lookups: &'a Lookups) -> BoxFuture<'a, Result<Vec<RecordBatch>, RunError>>;
+    fn run<'a>(&'a self, input: RecordBatch, lookups: &'a Lookups)
+    -> BoxFuture<'a, Result<Vec<RecordBatch>, RunError>>;
 }
 
 /// A batch that a function could not turn.

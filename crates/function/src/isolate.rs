@@ -1,7 +1,7 @@
 //! Finds the rows that make a batch fail, so that the others pass.
 //!
 //! The batch is halved until single rows fail. Invariant: rows are settled in order, so that at any moment the settled
-//! ones are a prefix of the batch, and their output is the concatenation, in order, of what came out.
+//! ones are a prefix of the batch, and each is either in the output or among the failed.
 
 use arrow::array::RecordBatch;
 

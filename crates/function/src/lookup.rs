@@ -91,3 +91,22 @@ pub fn read_lookup(path: &Path, null: Option<&str>) -> Result<RecordBatch, Looku
     }
     read_csv(&bytes, null).map_err(|source| LookupError::Csv { path: path.to_owned(), source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_told_by_their_ending_and_errors_name_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("a.CSV"), "a,b\n1,NA\n").unwrap();
+        std::fs::write(path("a.parquet"), "PAR1").unwrap();
+        std::fs::write(path("short.csv"), "a,b\n1\n").unwrap();
+        assert_eq!(read_lookup(&path("a.CSV"), Some("NA")).unwrap().num_rows(), 1);
+        assert!(matches!(read_lookup(&path("a.parquet"), None), Err(LookupError::Format { .. })));
+        assert!(matches!(read_lookup(&path("short.csv"), None), Err(LookupError::Csv { .. })));
+        let missing = read_lookup(&path("missing.csv"), None).unwrap_err();
+        assert!(missing.to_string().ends_with("missing.csv`"), "{missing}");
+    }
+}

@@ -33,14 +33,15 @@ impl SqlError {
         self
     }
 
+    /// Explains an error of DataFusion's about `sql`, placed where DataFusion says where.
     pub fn from_datafusion(sql: &str, error: &DataFusionError) -> Self {
         let place = error.diagnostic().and_then(|found| found.span);
         let mut refused = match error.find_root() {
             DataFusionError::SQL(parser, _) => {
-                return syntax(&parser.to_string());
+                return syntax(sql, &parser.to_string());
             }
             DataFusionError::SchemaError(schema, _) => schema_error(sql, schema),
-            root => plain(root),
+            root => plain(sql, root),
         };
         if let Some(span) = place {
             refused.at = Some((to_usize(span.start.line), to_usize(span.start.column)));
@@ -49,13 +50,23 @@ impl SqlError {
     }
 }
 
-fn plain(root: &DataFusionError) -> SqlError {
+fn plain(sql: &str, root: &DataFusionError) -> SqlError {
     let text = root.message();
     let text = text.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default();
     // DataFusion appends its advice to the message after a line break.
-    match text.split_once('\n') {
-        Some((message, rest)) => SqlError::new(message.trim_end()).hint(rest.split_whitespace().collect::<Vec<_>>().join(" ")),
-        None => SqlError::new(text),
+    let (message, advice) = text.split_once('\n').unwrap_or((text, ""));
+    let advice = advice.split_whitespace().collect::<Vec<_>>().join(" ");
+    let message = message.trim_end();
+    let subject = message.split('\'').nth(1).unwrap_or_default();
+    let mut refused = match message.strip_prefix("Invalid function ") {
+        Some(_) => SqlError::new(format!("unknown function `{subject}`")),
+        None => SqlError::new(message),
+    };
+    refused.at = find_word(sql, &[subject]);
+    match advice.strip_prefix("Did you mean '").and_then(|rest| rest.strip_suffix("'?")) {
+        Some(near) => refused.hint(format!("did you mean `{near}`?")),
+        None if advice.is_empty() => refused,
+        None => refused.hint(advice),
     }
 }
 
@@ -76,10 +87,17 @@ fn schema_error(sql: &str, error: &SchemaError) -> SqlError {
 }
 
 /// Reads sqlparser's text, whose errors end in ` at Line: 1, Column: 8`.
-fn syntax(text: &str) -> SqlError {
+fn syntax(sql: &str, text: &str) -> SqlError {
     let text = text.strip_prefix("sql parser error: ").unwrap_or(text);
-    let Some((message, place)) = text.rsplit_once(" at Line: ") else { return SqlError::new(text) };
+    let (message, place) = text.rsplit_once(" at Line: ").unwrap_or((text, ""));
     let at = place.split_once(", Column: ").and_then(|(line, column)| Some((line.parse().ok()?, column.parse().ok()?)));
+    let end = || {
+        let sql = sql.trim_end();
+        let last = sql.rsplit('\n').next().unwrap_or_default();
+        (sql.matches('\n').count() + 1, last.chars().count() + 1)
+    };
+    let at = at.or_else(|| message.ends_with("found: EOF").then(end));
+    let message = message.replace("found: EOF", "found: the end");
     SqlError { message: format!("syntax: {message}"), at, hint: None }
 }
 

@@ -85,7 +85,8 @@ impl SqlFunction {
         self.lookups.keys()
     }
 
-    /// Runs the query over a batch; rows keep the order of their records where the query has no `order by`.
+    /// Runs the query over a batch. The order of rows is the same each time, and not that of the records: a join gives
+    /// those without a match last.
     ///
     /// The work is done on the calling task, without yielding for long: at most one batch's.
     ///
@@ -136,7 +137,11 @@ impl Function for SqlFunction {
         SqlFunction::output(self)
     }
 
-    fn run<'a>(&'a self, input: RecordBatch, lookups: &'a Lookups) -> BoxFuture<'a, Result<Vec<RecordBatch>, RunError>> {
+    fn run<'a>(
+        &'a self,
+        input: RecordBatch,
+        lookups: &'a Lookups,
+    ) -> BoxFuture<'a, Result<Vec<RecordBatch>, RunError>> {
         SqlFunction::run(self, input, lookups).boxed()
     }
 }
@@ -159,7 +164,8 @@ fn session(
     input: &SchemaRef,
     lookups: &BTreeMap<LookupName, SchemaRef>,
 ) -> Result<SessionState, DataFusionError> {
-    let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS).with_information_schema(false);
+    let mut config =
+        SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS).with_information_schema(false);
     let options = config.options_mut();
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.collect_spans = true;
@@ -167,7 +173,7 @@ fn session(
     options.set("datafusion.optimizer.enable_dynamic_filter_pushdown", "false")?;
     let state = SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(runtime).build();
     let context = SessionContext::new_with_state(state);
-    let mut register = |name: &str, schema: &SchemaRef, rows_expected| {
+    let register = |name: &str, schema: &SchemaRef, rows_expected| {
         let table = source::Table { name: name.to_owned(), schema: Arc::clone(schema), rows_expected };
         context.register_table(datafusion::common::TableReference::bare(name), Arc::new(table)).map(|_| ())
     };

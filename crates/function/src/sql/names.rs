@@ -41,10 +41,13 @@ pub(crate) fn parse(sql: &str) -> Result<(Statement, BTreeSet<String>), SqlError
         .and_then(|mut parser| parser.parse_statements())
         .map_err(refused)?;
     let Some(statement) = statements.pop_front() else {
-        return Err(SqlError::new("there is no SQL").hint("write a query that reads `input`, such as `select * from input`"));
+        return Err(
+            SqlError::new("there is no SQL").hint("write a query that reads `input`, such as `select * from input`")
+        );
     };
     if !statements.is_empty() {
-        return Err(SqlError::new("there is more than one statement").hint("a function is one query: remove what follows the `;`"));
+        return Err(SqlError::new("there is more than one statement")
+            .hint("a function is one query: remove what follows the `;`"));
     }
     match &statement {
         Statement::Statement(inner) if matches!(**inner, SqlStatement::Query(_)) => {}

@@ -13,7 +13,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use super::error::SqlError;
 use super::names::INPUT;
 
-const AGGREGATE_LATER: &str = "a function sees records in batches of any size: let it turn each record, and aggregate when you query the table";
+const AGGREGATE_LATER: &str =
+    "a function sees records in batches of any size: let it turn each record, and aggregate when you query the table";
 
 pub(crate) fn check(sql: &str, plan: &LogicalPlan) -> std::result::Result<(), SqlError> {
     let mut refused = None;
@@ -60,9 +61,10 @@ fn volatile(sql: &str, node: &LogicalPlan) -> Result<Option<SqlError>> {
 fn across_records(sql: &str, node: &LogicalPlan) -> Result<Option<SqlError>> {
     let refuse = |message: &str, words: &[&str]| Some(SqlError::new(message).at_word(sql, words).hint(AGGREGATE_LATER));
     Ok(match node {
-        LogicalPlan::Aggregate(inner) if reads_input(&inner.input)? => {
-            refuse("aggregates over `input` depend on which records share a batch", &["group", "count", "sum", "avg", "min", "max"])
-        }
+        LogicalPlan::Aggregate(inner) if reads_input(&inner.input)? => refuse(
+            "aggregates over `input` depend on which records share a batch",
+            &["group", "count", "sum", "avg", "min", "max"],
+        ),
         LogicalPlan::Window(inner) if reads_input(&inner.input)? => {
             refuse("window functions over `input` depend on which records share a batch", &["over"])
         }
@@ -84,7 +86,8 @@ fn across_records(sql: &str, node: &LogicalPlan) -> Result<Option<SqlError>> {
                 reading += usize::from(reads_input(branch)?);
             }
             (reading > 0 && reading < inner.inputs.len()).then(|| {
-                SqlError::new("a part of the `union` does not read `input`").at_word(sql, &["union"])
+                SqlError::new("a part of the `union` does not read `input`")
+                    .at_word(sql, &["union"])
                     .hint("its rows would come out again with every batch: select from `input` in each part")
             })
         }

@@ -32,7 +32,7 @@ pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) schema: SchemaRef,
     /// How many rows the planner should expect: lookups fewer than the input, so that they are what joins hold in a hash
-    /// table, and the input's order is kept.
+    /// table, and the input streams past.
     pub(crate) rows_expected: usize,
 }
 
