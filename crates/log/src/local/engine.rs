@@ -18,7 +18,7 @@ use super::inspect::inspection;
 use super::options::Options;
 use super::queue::{CreateRefusal, Request};
 use super::read::Reader;
-use super::recover::{Recovered, failed, recover};
+use super::recover::{Found, Recovered, failed, recover};
 use super::report::Inspection;
 use super::segment::{BeginError, SegmentFile, begin};
 use super::shared::Shared;
@@ -72,8 +72,8 @@ impl LocalEngine {
         options.validate()?;
         let lock = lock(&*files)?;
         let (index, active, end) = match recover(&*files, options.segment_bytes)? {
-            Some(recovered) => settle(&*files, recovered, &options, &env)?,
-            None => first(&*files, &options, &env)?,
+            Found::Logs(recovered) => settle(&*files, *recovered, &options, &env)?,
+            Found::Nothing { needless } => first(&*files, &needless, &options, &env)?,
         };
         let shared = Arc::new(Shared::new(files, options, env, index, active));
         let writer = Writer::new(Arc::clone(&shared), end);
@@ -146,7 +146,13 @@ pub(crate) fn lock(files: &dyn Files) -> Result<Box<dyn Send + Sync>, EngineErro
 }
 
 /// Begins in an empty folder.
-fn first(files: &dyn Files, options: &Options, env: &Env) -> Result<(Index, SegmentFile, u64), EngineError> {
+fn first(
+    files: &dyn Files,
+    needless: &[String],
+    options: &Options,
+    env: &Env,
+) -> Result<(Index, SegmentFile, u64), EngineError> {
+    remove(files, needless)?;
     let id = SegmentId { number: 1, kind: Kind::Hot };
     let segment = begin_now(files, id, env.random(), env, &[])?;
     let mut index = Index::new(id.number, options.segment_bytes);
@@ -174,12 +180,7 @@ fn settle(
         last.file.set_len(end).map_err(|source| failed("cut", files, &name, source))?;
         synced(files, &name, last.file.sync())?;
     }
-    if !needless.is_empty() {
-        for name in &needless {
-            files.remove(name).map_err(|source| failed("remove", files, name, source))?;
-        }
-        synced(files, "", files.sync_folder())?;
-    }
+    remove(files, &needless)?;
     if !sealed {
         return Ok((index, last, end));
     }
@@ -193,6 +194,13 @@ fn settle(
     index.active = super::index::Active { number: id.number, runs: super::runs::Runs::new(options.segment_bytes) };
     let end = next.frames_start;
     Ok((index, next, end))
+}
+
+fn remove(files: &dyn Files, needless: &[String]) -> Result<(), EngineError> {
+    for name in needless {
+        files.remove(name).map_err(|source| failed("remove", files, name, source))?;
+    }
+    if needless.is_empty() { Ok(()) } else { synced(files, "", files.sync_folder()) }
 }
 
 pub(crate) fn begin_now(

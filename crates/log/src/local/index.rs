@@ -197,7 +197,8 @@ impl Index {
         while let Some(place) = state.places.front_mut() {
             let now = live(&place.extent, place.extent.bytes, state.head);
             let Some(segment) = self.segments.get_mut(&place.segment) else { break };
-            segment.live -= u64::from(place.live.saturating_sub(now));
+            // An estimate may also rise: a place that is trimmed in part still grows in the active segment.
+            segment.live = segment.live + u64::from(now) - u64::from(place.live);
             place.live = now;
             if place.extent.end > state.head {
                 break;

@@ -6,7 +6,7 @@ use super::engine::lock;
 use super::files::{DiskFiles, Files};
 use super::index::Index;
 use super::options::Options;
-use super::recover::recover;
+use super::recover::{Found, recover};
 use super::report::{Inspection, LogInspection, SegmentInspection};
 use crate::EngineError;
 
@@ -24,8 +24,10 @@ pub fn inspect(dir: &Path) -> Result<Inspection, EngineError> {
 /// As [`inspect`].
 pub fn inspect_on(files: &dyn Files) -> Result<Inspection, EngineError> {
     let _lock = lock(files)?;
-    let recovered = recover(files, Options::default().segment_bytes)?;
-    Ok(recovered.map(|recovered| inspection(&recovered.index)).unwrap_or_default())
+    Ok(match recover(files, Options::default().segment_bytes)? {
+        Found::Nothing { .. } => Inspection::default(),
+        Found::Logs(recovered) => inspection(&recovered.index),
+    })
 }
 
 pub(crate) fn existing(dir: &Path) -> Result<DiskFiles, EngineError> {

@@ -14,7 +14,7 @@ use std::io;
 
 use weir_types::SequenceNumber;
 
-use super::files::Files;
+use super::files::{File, Files};
 use super::format::footer::{Extent, Piece};
 use super::format::frame::{FrameHeader, FrameKind, Part};
 use super::format::{Kind, LogId, SegmentId, UNFINISHED, VERSION};
@@ -41,8 +41,17 @@ pub(crate) struct Recovered {
     pub flaws: Vec<(SegmentId, Flaw)>,
 }
 
-/// Reads a folder; `None` if there is no segment in it.
-pub(crate) fn recover(files: &dyn Files, segment_bytes: u64) -> Result<Option<Recovered>, EngineError> {
+/// What was found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// No segment, and maybe files that nothing needs.
+    Nothing { needless: Vec<String> },
+    /// Segments.
+    Logs(Box<Recovered>),
+}
+
+/// Reads a folder.
+pub(crate) fn recover(files: &dyn Files, segment_bytes: u64) -> Result<Found, EngineError> {
     let names = files.list().map_err(|source| failed("list", files, "", source))?;
     let mut ids: Vec<SegmentId> = names.iter().filter_map(|name| SegmentId::parse(name)).collect();
     ids.sort_by_key(|id| id.number);
@@ -56,26 +65,24 @@ pub(crate) fn recover(files: &dyn Files, segment_bytes: u64) -> Result<Option<Re
         if let Some(found) = headers.version {
             return Err(EngineError::Version { path: files.path().join(id.to_string()), found, known: VERSION });
         }
+        let whole = headers.flaws.is_empty();
+        let newest_hot = id.kind == Kind::Hot && ids[position + 1..].iter().all(|id| id.kind == Kind::Cold);
+        if !whole && newest_hot && never_began(&*file, &opened, &ids).map_err(reading)? {
+            needless.push(id.to_string());
+            continue;
+        }
         let (Some(fixed), Some(catalog)) = (headers.fixed, headers.catalog) else {
-            let newest_hot = id.kind == Kind::Hot && ids[position + 1..].iter().all(|id| id.kind == Kind::Cold);
-            if newest_hot
-                && !may_hold_frames(&*file).map_err(reading)?
-                && begins_after_a_seal(&opened, &ids).map_err(reading)?
-            {
-                // A crash came between its creation and its first sync: nothing was ever in it.
-                needless.push(id.to_string());
-                continue;
-            }
             return Err(damaged(files, id, "both copies of its header, at offset 0, are damaged"));
         };
         flaws.extend(headers.flaws.into_iter().map(|flaw| (id, flaw)));
         let segment = SegmentFile::new(id, file, &fixed);
-        let trailer = segment.trailer().map_err(reading)?;
+        let trailer = if newest_hot { segment.whole_trailer() } else { segment.trailer() };
+        let trailer = trailer.map_err(reading)?;
         opened.push(Opened { segment, catalog, trailer });
     }
     let Some(last) = opened.iter().rposition(|opened| opened.segment.id.kind == Kind::Hot) else {
         if opened.is_empty() {
-            return Ok(None);
+            return Ok(Found::Nothing { needless });
         }
         return Err(damaged(files, opened[0].segment.id, "there is no hot segment beside it"));
     };
@@ -106,7 +113,8 @@ pub(crate) fn recover(files: &dyn Files, segment_bytes: u64) -> Result<Option<Re
     }
     add_sealed(files, &mut index, &opened, &mut needless, &mut flaws)?;
     check_coverage(files, &index)?;
-    Ok(Some(Recovered { index, last: last.segment, end, sealed, torn_bytes, needless, flaws }))
+    let last = last.segment;
+    Ok(Found::Logs(Box::new(Recovered { index, last, end, sealed, torn_bytes, needless, flaws })))
 }
 
 struct Opened {
@@ -119,10 +127,14 @@ fn is_unfinished(name: &str) -> bool {
     name.strip_suffix(UNFINISHED).is_some_and(|name| SegmentId::parse(name).is_some())
 }
 
-/// Returns whether a segment that never began can follow: its predecessor is sealed, or it is the first.
-fn begins_after_a_seal(opened: &[Opened], ids: &[SegmentId]) -> io::Result<bool> {
+/// Returns whether a crash came between the creation of the newest hot segment and its first sync: there is no frame in
+/// it, and its predecessor is sealed, or it is the first of all. Nothing is lost with it.
+fn never_began(file: &dyn File, opened: &[Opened], ids: &[SegmentId]) -> io::Result<bool> {
+    if may_hold_frames(file)? {
+        return Ok(false);
+    }
     let predecessor = opened.iter().rev().find(|opened| opened.segment.id.kind == Kind::Hot);
-    Ok(predecessor.map_or(ids.len() == 1, |opened| opened.trailer.is_some()))
+    Ok(predecessor.map_or(matches!(ids, [SegmentId { number: 1, .. }]), |opened| opened.trailer.is_some()))
 }
 
 /// The first place in the last segment at which no whole frame stands.

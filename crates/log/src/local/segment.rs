@@ -150,6 +150,14 @@ impl SegmentFile {
         Ok(Trailer::decode(self.seed, len, &bytes[..read]).filter(|trailer| trailer.frames_end >= self.frames_start))
     }
 
+    /// Reads the trailer of the last segment: `None` also if the rest of the footer does not read, as after a crash while it was
+    /// sealed.
+    pub(crate) fn whole_trailer(&self) -> io::Result<Option<Trailer>> {
+        let Some(trailer) = self.trailer()? else { return Ok(None) };
+        let whole = self.runs(&trailer)?.is_some() && self.pieces(&trailer)?.is_some();
+        Ok(whole.then_some(trailer))
+    }
+
     /// Reads the pieces; `None` if they are damaged.
     pub(crate) fn pieces(&self, trailer: &Trailer) -> io::Result<Option<Vec<Piece>>> {
         let end = trailer.file_bytes() - TRAILER_BYTES as u64;

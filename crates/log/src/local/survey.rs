@@ -138,7 +138,7 @@ impl Survey {
         if let Some(version) = headers.version {
             return Err(SurveyError::Version(version));
         }
-        if headers.fixed.is_none() && is_last && !may_hold_frames(&*file)? && self.follows_a_seal()? {
+        if !headers.flaws.is_empty() && is_last && !may_hold_frames(&*file)? && self.follows_a_seal(id)? {
             // It never began: see `recover`.
             self.torn_bytes += len;
             return Ok(());
@@ -167,16 +167,16 @@ impl Survey {
         Ok(())
     }
 
-    fn follows_a_seal(&self) -> io::Result<bool> {
+    fn follows_a_seal(&self, id: SegmentId) -> io::Result<bool> {
         match self.segments.iter().rev().find(|surveyed| surveyed.id.kind == Kind::Hot) {
-            None => Ok(self.segments.is_empty()),
+            None => Ok(self.segments.is_empty() && id.number == 1),
             Some(Surveyed { segment: Some(segment), .. }) => Ok(segment.trailer()?.is_some()),
             Some(_) => Ok(false),
         }
     }
 
     fn read_frames(&mut self, segment: &SegmentFile, is_last: bool, flaws: &mut Vec<Flaw>) -> Result<u64, SurveyError> {
-        let trailer = segment.trailer()?;
+        let trailer = if is_last { segment.whole_trailer()? } else { segment.trailer()? };
         let limit = segment.frames_limit(trailer.as_ref())?;
         if let Some(trailer) = &trailer {
             let footer = |offset, bytes, what: &str| Flaw { offset, bytes, what: what.to_owned() };
