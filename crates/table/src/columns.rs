@@ -7,9 +7,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array,
+};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
 use weir_types::TableName;
 use weir_types::limits::NESTING_MAX;
 
@@ -34,9 +37,16 @@ fn stored_at(data_type: &DataType, depth: usize) -> Result<DataType, &'static st
     }
     let list = |item: &FieldRef| stored_item("element", item, depth).map(T::List);
     Ok(match data_type {
-        T::Boolean | T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::Float32 | T::Float64 | T::Utf8 | T::Binary | T::Date32 => {
-            data_type.clone()
-        }
+        T::Boolean
+        | T::Int8
+        | T::Int16
+        | T::Int32
+        | T::Int64
+        | T::Float32
+        | T::Float64
+        | T::Utf8
+        | T::Binary
+        | T::Date32 => data_type.clone(),
         T::UInt8 => T::Int16,
         T::UInt16 => T::Int32,
         T::UInt32 => T::Int64,
@@ -56,7 +66,9 @@ fn stored_at(data_type: &DataType, depth: usize) -> Result<DataType, &'static st
         T::Dictionary(_, value) => stored_at(value, depth)?,
         T::RunEndEncoded(_, value) => stored_at(value.data_type(), depth)?,
         T::Struct(fields) => T::Struct(stored_fields(fields, depth)?),
-        T::List(item) | T::LargeList(item) | T::FixedSizeList(item, _) | T::ListView(item) | T::LargeListView(item) => list(item)?,
+        T::List(item) | T::LargeList(item) | T::FixedSizeList(item, _) | T::ListView(item) | T::LargeListView(item) => {
+            list(item)?
+        }
         T::Map(entries, _) => {
             let T::Struct(fields) = entries.data_type() else { return Err("a map without entries can't be stored") };
             let [key, value] = fields.as_ref() else { return Err("a map without keys and values can't be stored") };
@@ -76,7 +88,10 @@ fn stored_item(name: &str, item: &FieldRef, depth: usize) -> Result<FieldRef, &'
 }
 
 fn stored_fields(fields: &Fields, depth: usize) -> Result<Fields, &'static str> {
-    fields.iter().map(|field| Ok(Arc::new(Field::new(field.name(), stored_at(field.data_type(), depth + 1)?, true)))).collect()
+    fields
+        .iter()
+        .map(|field| Ok(Arc::new(Field::new(field.name(), stored_at(field.data_type(), depth + 1)?, true))))
+        .collect()
 }
 
 /// Returns the columns as they are stored.
@@ -106,7 +121,9 @@ fn check_names(table: &TableName, fields: &Fields, parent: &str) -> Result<(), S
         if field.name().contains(FORBIDDEN) {
             return refuse("Parquet names have no spaces and none of `,;{}()=`: give it an alias");
         }
-        if parent.is_empty() && [DAY_COLUMN, HOUR_COLUMN, BUCKET_COLUMN].iter().any(|own| own.eq_ignore_ascii_case(field.name())) {
+        if parent.is_empty()
+            && [DAY_COLUMN, HOUR_COLUMN, BUCKET_COLUMN].iter().any(|own| own.eq_ignore_ascii_case(field.name()))
+        {
             return refuse("`_day`, `_hour` and `_bucket` are the partition columns: give it an alias");
         }
         if !seen.insert(field.name().to_lowercase()) {
@@ -181,7 +198,9 @@ fn grow_type(
             grow_type(table, has.data_type(), wants.data_type(), &under("element"), additions)
         }
         (DataType::Map(has, _), DataType::Map(wants, _)) => {
-            let (DataType::Struct(has), DataType::Struct(wants)) = (has.data_type(), wants.data_type()) else { return Ok(()) };
+            let (DataType::Struct(has), DataType::Struct(wants)) = (has.data_type(), wants.data_type()) else {
+                return Ok(());
+            };
             for ((has, wants), name) in has.iter().zip(wants).zip(["key", "value"]) {
                 grow_type(table, has.data_type(), wants.data_type(), &under(name), additions)?;
             }
@@ -254,13 +273,18 @@ fn conform_array(table: &TableName, column: &str, array: &ArrayRef, to: &DataTyp
             let mut children = Vec::with_capacity(fields.len());
             for field in array.fields() {
                 if fields.find(field.name()).is_none() {
-                    return Err(AppendError::UnknownColumn { table: table.clone(), column: format!("{column}.{}", field.name()) });
+                    return Err(AppendError::UnknownColumn {
+                        table: table.clone(),
+                        column: format!("{column}.{}", field.name()),
+                    });
                 }
             }
             for field in fields {
                 children.push(match array.column_by_name(field.name()) {
                     None => new_null_array(field.data_type(), array.len()),
-                    Some(child) => conform_array(table, &format!("{column}.{}", field.name()), child, field.data_type())?,
+                    Some(child) => {
+                        conform_array(table, &format!("{column}.{}", field.name()), child, field.data_type())?
+                    }
                 });
             }
             let array = StructArray::try_new_with_length(fields.clone(), children, array.nulls().cloned(), array.len());
@@ -270,9 +294,10 @@ fn conform_array(table: &TableName, column: &str, array: &ArrayRef, to: &DataTyp
             // Other list forms become plain ones first, with the items as they are.
             let plain = match array.data_type() {
                 DataType::List(_) => array.clone(),
-                DataType::LargeList(had) | DataType::FixedSizeList(had, _) | DataType::ListView(had) | DataType::LargeListView(had) => {
-                    cast(array, &DataType::List(had.clone()))?
-                }
+                DataType::LargeList(had)
+                | DataType::FixedSizeList(had, _)
+                | DataType::ListView(had)
+                | DataType::LargeListView(had) => cast(array, &DataType::List(had.clone()))?,
                 _ => return Err(mismatch()),
             };
             let plain: &ListArray = plain.as_list();
@@ -287,10 +312,56 @@ fn conform_array(table: &TableName, column: &str, array: &ArrayRef, to: &DataTyp
             let keys = conform_array(table, &format!("{column}.key"), array.keys(), key.data_type())?;
             let values = conform_array(table, &format!("{column}.value"), array.values(), value.data_type())?;
             let pairs = StructArray::try_new(fields.clone(), vec![keys, values], None).map_err(failed)?;
-            let array = MapArray::try_new(entries.clone(), array.offsets().clone(), pairs, array.nulls().cloned(), *ordered);
+            let array =
+                MapArray::try_new(entries.clone(), array.offsets().clone(), pairs, array.nulls().cloned(), *ordered);
             Ok(Arc::new(array.map_err(failed)?))
         }
         (stored, to) if stored == to || widens(stored, to) => cast(array, to),
         _ => Err(mismatch()),
+    }
+}
+
+/// Brings a batch of an earlier schema of the table into a later one.
+pub(crate) fn widen(batch: &RecordBatch, columns: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    if batch.schema_ref() == columns {
+        return Ok(batch.clone());
+    }
+    let array = StructArray::from(batch.clone());
+    let widened = widen_array(&(Arc::new(array) as ArrayRef), &DataType::Struct(columns.fields().clone()))?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(columns.clone(), widened.as_struct().columns().to_vec(), &options)
+}
+
+fn widen_array(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    if array.data_type() == to {
+        return Ok(array.clone());
+    }
+    match to {
+        DataType::Struct(fields) => {
+            let array = array.as_struct();
+            let children = fields.iter().map(|field| match array.column_by_name(field.name()) {
+                None => Ok(new_null_array(field.data_type(), array.len())),
+                Some(child) => widen_array(child, field.data_type()),
+            });
+            let children = children.collect::<Result<Vec<_>, _>>()?;
+            Ok(Arc::new(StructArray::try_new_with_length(
+                fields.clone(),
+                children,
+                array.nulls().cloned(),
+                array.len(),
+            )?))
+        }
+        DataType::List(item) => {
+            let array = array.as_list::<i32>();
+            let values = widen_array(array.values(), item.data_type())?;
+            Ok(Arc::new(ListArray::try_new(item.clone(), array.offsets().clone(), values, array.nulls().cloned())?))
+        }
+        DataType::Map(entries, ordered) => {
+            let array = array.as_map();
+            let pairs = widen_array(&(Arc::new(array.entries().clone()) as ArrayRef), entries.data_type())?;
+            let (offsets, nulls) = (array.offsets().clone(), array.nulls().cloned());
+            Ok(Arc::new(MapArray::try_new(entries.clone(), offsets, pairs.as_struct().clone(), nulls, *ordered)?))
+        }
+        _ => Err(ArrowError::SchemaError(format!("a column that was {} can't have become {to}", array.data_type()))),
     }
 }

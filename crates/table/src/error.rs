@@ -32,7 +32,9 @@ pub enum OpenError {
     #[error(transparent)]
     Grow(#[from] GrowError),
     /// The table was made with other settings that can't change.
-    #[error("table `{table}` was made with {setting} = {has}, and can't change to {wants}: give the new table another name")]
+    #[error(
+        "table `{table}` was made with {setting} = {has}, and can't change to {wants}: give the new table another name"
+    )]
     Fixed {
         /// The table.
         table: TableName,
@@ -83,7 +85,9 @@ pub enum GrowError {
     #[error(transparent)]
     Spec(#[from] SpecError),
     /// A column would change its type.
-    #[error("column `{column}` of table `{table}` is {has}, and can't become {wants}: give the new column another name")]
+    #[error(
+        "column `{column}` of table `{table}` is {has}, and can't become {wants}: give the new column another name"
+    )]
     Incompatible {
         /// The table.
         table: TableName,
@@ -221,6 +225,17 @@ pub enum MergeError {
 /// Why a vacuum stopped. What it deleted until then was dead.
 #[derive(Debug, thiserror::Error)]
 pub enum VacuumError {
+    /// Files would have to be kept for longer than the log remembers them.
+    #[error("replaced files of table `{table}` can't be kept for {}: at most 7d", weir_types::span::display(*keep))]
+    Keep {
+        /// The table.
+        table: TableName,
+        /// What was asked for.
+        keep: std::time::Duration,
+    },
+    /// Another writer owns the table, or a commit's end is not known.
+    #[error(transparent)]
+    Commit(CommitError),
     /// The Delta log can't be read or written.
     #[error("read the Delta log of table `{table}`")]
     Log {

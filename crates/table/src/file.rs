@@ -1,6 +1,7 @@
 //! A data file of a version of the table.
 
 use object_store::path::Path;
+use weir_types::Timestamp;
 
 use crate::place::Place;
 
@@ -20,4 +21,6 @@ pub struct DataFile {
     /// The least and the greatest event time, in microseconds since 1970 (rounded outwards to whole milliseconds); none
     /// if every row is without, or the writer left it out.
     pub times: Option<(i64, i64)>,
+    /// When it was written.
+    pub modified: Timestamp,
 }

@@ -49,18 +49,39 @@
 //! # });
 //! ```
 
+mod append;
+mod buffer;
+mod cache;
 mod columns;
+mod commit;
+mod committer;
 mod error;
 mod file;
+mod filter;
+mod grow;
+mod id;
+mod local;
+mod log;
+mod merge;
+mod open;
 mod outcome;
 mod place;
+mod reader;
+mod route;
 mod spec;
+mod statistics;
 mod table;
 mod time;
+mod transact;
+mod vacuum;
+mod writer;
 
 pub use error::{AppendError, CommitError, FileError, GrowError, MergeError, OpenError, VacuumError};
 pub use file::DataFile;
+pub use local::LocalStore;
 pub use outcome::{Appended, Committed, Merged, Pending, Reason, Refused, SourceId, Stats, Vacuumed, View};
 pub use place::{BUCKET_COLUMN, DAY_COLUMN, HOUR_COLUMN, Place};
 pub use spec::{PartitionBy, Rule, Spec, SpecError};
 pub use table::Table;
+pub use vacuum::KEEP_MAX;
+pub use writer::writer_properties;

@@ -1,98 +1,284 @@
 //! The table: its parts, and the order in which they are locked.
+//!
+//! ```text
+//!   merging  (one merge or vacuum at a time)
+//!     writing  (one transaction at a time: the Delta snapshot, what is sealed and written)
+//!   appending  (one append at a time)
+//!       state  (moments only: files, buffers, positions; never held while waiting)
+//! ```
+//!
+//! A commit seals the open buffer and writes it while appends go on into a new one; sealed rows stay visible to views and to the search for
+//! repeats until the commit turned them into files, in one step.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use delta_kernel::SnapshotRef;
 use object_store::ObjectStore;
-use url::Url;
+use object_store::path::Path;
 use weir_env::Env;
 
-use crate::error::{AppendError, CommitError, GrowError, MergeError, OpenError, VacuumError};
-use crate::outcome::{Appended, Committed, Merged, Pending, SourceId, Stats, Vacuumed, View};
+use crate::buffer::Buffer;
+use crate::cache::Cache;
+use crate::committer::AttemptSlot;
+use crate::file::DataFile;
+use crate::filter::Filter;
+use crate::id::Hasher;
+use crate::log::{Add, Log};
+use crate::outcome::{Pending, SourceId, Stats, View};
+use crate::place::{Layout, Place};
 use crate::spec::Spec;
 
 /// A table, open for appending by this process alone. All operations may run at once.
-#[derive(Debug)]
-pub struct Table {}
+pub struct Table {
+    pub(crate) spec: Spec,
+    pub(crate) layout: Layout,
+    pub(crate) hasher: Hasher,
+    /// What the filters of this table's files were made from: see [`crate::filter::SCHEME_KEY`].
+    pub(crate) scheme: String,
+    pub(crate) log: Log,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) folder: Path,
+    pub(crate) env: Env,
+    pub(crate) merging: tokio::sync::Mutex<()>,
+    pub(crate) writing: tokio::sync::Mutex<Writing>,
+    pub(crate) appending: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+    pub(crate) filters: Cache<Filter>,
+    pub(crate) ids: Cache<[u128]>,
+    pub(crate) counters: Counters,
+}
+
+/// What a transaction needs and changes.
+pub(crate) struct Writing {
+    pub(crate) snapshot: SnapshotRef,
+    /// Commits of rows in the snapshot, by any writer.
+    pub(crate) commits: u64,
+    /// The files of the sealed buffer, once they are all written.
+    pub(crate) written: Option<Arc<Vec<Add>>>,
+    /// A transaction of which it is not known yet whether it happened.
+    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) since_checkpoint: u64,
+}
+
+/// A transaction of which it is not known yet whether it happened: it runs, or failed, or its caller was dropped.
+pub(crate) struct InFlight {
+    /// What it put, or tried to; none if it did not come so far.
+    pub(crate) attempt: AttemptSlot,
+    /// Whether it was the sealed buffer's.
+    pub(crate) is_of_rows: bool,
+}
+
+/// What readers and appends see.
+pub(crate) struct State {
+    pub(crate) version: u64,
+    /// The table's columns, without the partition columns.
+    pub(crate) columns: SchemaRef,
+    pub(crate) files: Files,
+    /// As of the last commit.
+    pub(crate) committed: BTreeMap<SourceId, u64>,
+    /// The sealed and the open buffer included.
+    pub(crate) positions: BTreeMap<SourceId, u64>,
+    pub(crate) sealed: Option<Arc<Sealed>>,
+    pub(crate) open: Buffer,
+    /// The first version that another writer made, if one did.
+    pub(crate) fenced: Option<u64>,
+}
+
+/// A buffer that a commit is about.
+pub(crate) struct Sealed {
+    pub(crate) buffer: Buffer,
+    pub(crate) positions: BTreeMap<SourceId, u64>,
+}
+
+/// The files of a version.
+#[derive(Default)]
+pub(crate) struct Files {
+    by_place: HashMap<Place, Vec<Arc<DataFile>>>,
+    list: Arc<[Arc<DataFile>]>,
+}
+
+impl Files {
+    pub(crate) fn new(files: Vec<DataFile>) -> Self {
+        Self::of(files.into_iter().map(Arc::new).collect())
+    }
+
+    fn of(list: Arc<[Arc<DataFile>]>) -> Self {
+        let mut by_place: HashMap<Place, Vec<Arc<DataFile>>> = HashMap::new();
+        for file in list.iter() {
+            by_place.entry(file.place).or_default().push(file.clone());
+        }
+        Self { by_place, list }
+    }
+
+    /// Returns these without some and with others.
+    pub(crate) fn changed(&self, removes: impl Fn(&DataFile) -> bool, adds: impl Iterator<Item = DataFile>) -> Self {
+        let kept = self.list.iter().filter(|file| !removes(file)).cloned();
+        Self::of(kept.chain(adds.map(Arc::new)).collect())
+    }
+
+    pub(crate) fn list(&self) -> &Arc<[Arc<DataFile>]> {
+        &self.list
+    }
+
+    pub(crate) fn at(&self, place: Place) -> &[Arc<DataFile>] {
+        self.by_place.get(&place).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&Place, &Vec<Arc<DataFile>>)> {
+        self.by_place.iter()
+    }
+}
+
+/// Counters since the table was opened.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) added: AtomicU64,
+    pub(crate) repeats: AtomicU64,
+    pub(crate) late: AtomicU64,
+    pub(crate) timeless: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) commits: AtomicU64,
+    pub(crate) filter_hits: AtomicU64,
+    pub(crate) id_reads: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Table").field("name", &self.spec.name).field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// The parts that opening a table has found.
+pub(crate) struct Opened {
+    pub(crate) spec: Spec,
+    pub(crate) layout: Layout,
+    pub(crate) hasher: Hasher,
+    pub(crate) scheme: String,
+    pub(crate) log: Log,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) folder: Path,
+    pub(crate) env: Env,
+    pub(crate) writing: Writing,
+    pub(crate) state: State,
+}
 
 impl Table {
-    /// Opens a table, and makes it at once if it is new, so that readers find it before its first row.
-    ///
-    /// `root` is the table's folder; its path, without the leading `/`, is the path in `store`. (With
-    /// `LocalFileSystem::new()` that is the absolute path of a `file:///` URL; with a bucket's store the key's prefix.) `store` must make
-    /// what it stores durable before it returns: for local folders, [`LocalStore`](crate::LocalStore).
-    ///
-    /// New columns of `spec` are added to the table's schema; columns of the table that `spec` has not are kept.
-    ///
-    /// # Errors
-    /// See [`OpenError`].
-    pub async fn open(spec: Spec, store: Arc<dyn ObjectStore>, root: Url, env: Env) -> Result<Self, OpenError> {
-        todo!()
+    pub(crate) fn assemble(opened: Opened) -> Self {
+        let Opened { spec, layout, hasher, scheme, log, store, folder, env, writing, state } = opened;
+        Self {
+            filters: Cache::new(spec.filter_cache_bytes),
+            ids: Cache::new(spec.id_cache_bytes),
+            spec,
+            layout,
+            hasher,
+            scheme,
+            log,
+            store,
+            folder,
+            env,
+            merging: tokio::sync::Mutex::new(()),
+            writing: tokio::sync::Mutex::new(writing),
+            appending: tokio::sync::Mutex::new(()),
+            state: Mutex::new(state),
+            counters: Counters::default(),
+        }
     }
-    /// Returns the settings.
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn event_time(&self) -> Option<String> {
+        self.spec.partition_by.column().map(str::to_owned)
+    }
+
+    /// Returns the settings that the table was opened with.
     pub fn spec(&self) -> &Spec {
-        todo!()
+        &self.spec
     }
+
     /// Returns the next sequence number to consume of each source, as of the last commit: where to resume after a crash.
     pub fn positions(&self) -> BTreeMap<SourceId, u64> {
-        todo!()
+        self.state().committed.clone()
     }
+
     /// Returns the columns as they are stored, without the partition columns.
     pub fn columns(&self) -> SchemaRef {
-        todo!()
+        self.state().columns.clone()
     }
-    /// Takes a batch: drops repeats, buffers the rest, and moves the positions in memory to `seen`, all or nothing.
-    ///
-    /// `seen` names, per source, the next sequence number after the rows of this and all earlier batches. The batch may lack columns (they become null), and is converted where the table's type holds every
-    /// value of the batch's. Nothing is durable before [`commit`](Self::commit). An append whose future is dropped has no effect.
-    ///
-    /// # Errors
-    /// See [`AppendError`]. `Full` asks for a commit.
-    pub async fn append(&self, batch: RecordBatch, seen: &[(SourceId, u64)]) -> Result<Appended, AppendError> {
-        todo!()
+
+    /// Returns the columns and the partition columns.
+    pub fn schema(&self) -> SchemaRef {
+        self.schema_of(&self.columns())
     }
-    /// Adds the columns that the table has not.
-    ///
-    /// # Errors
-    /// See [`GrowError`]. An incompatible change is refused whole.
-    pub async fn grow(&self, columns: SchemaRef) -> Result<(), GrowError> {
-        todo!()
+
+    fn schema_of(&self, columns: &SchemaRef) -> SchemaRef {
+        let fields = columns.fields().iter().cloned();
+        Arc::new(Schema::new(fields.chain(self.layout.fields().into_iter().map(Field::into)).collect::<Vec<_>>()))
     }
-    /// Makes the buffer and the positions durable in one transaction.
-    ///
-    /// # Errors
-    /// See [`CommitError`]. After `Fenced` the table must be dropped; after others, another commit may be tried.
-    pub async fn commit(&self) -> Result<Committed, CommitError> {
-        todo!()
-    }
+
     /// Returns what is in memory alone, for deciding when to commit.
     pub fn pending(&self) -> Pending {
-        todo!()
+        let state = self.state();
+        let sealed = state.sealed.as_ref().map(|sealed| &sealed.buffer);
+        let buffers = || sealed.into_iter().chain([&state.open]);
+        let oldest = buffers().filter_map(|buffer| buffer.since).min();
+        Pending {
+            rows: buffers().map(|buffer| buffer.rows).sum(),
+            bytes: buffers().map(|buffer| buffer.bytes).sum(),
+            oldest: oldest.map(|since| self.env.elapsed().saturating_sub(since)),
+            moved: state.positions != state.committed,
+        }
     }
-    /// Returns a consistent picture for queries.
+
+    /// Returns a consistent picture for queries. It costs no copy of rows.
     pub fn view(&self) -> View {
-        todo!()
+        let (columns, version, files, positions, chunks) = {
+            let state = self.state();
+            let sealed = state.sealed.iter().flat_map(|sealed| &sealed.buffer.chunks);
+            let chunks: Vec<_> = sealed.chain(&state.open.chunks).cloned().collect();
+            (state.columns.clone(), state.version, state.files.list().clone(), state.positions.clone(), chunks)
+        };
+        let schema = self.schema_of(&columns);
+        let buffered =
+            chunks.iter().map(|chunk| chunk.to_view(&columns, &schema, self.layout)).collect::<Result<_, _>>();
+        #[expect(
+            clippy::expect_used,
+            reason = "a buffered batch has a schema that the table had, and schemas only grow"
+        )]
+        let buffered = buffered.expect("buffered batches fit the table's schema");
+        View { version, schema, files, buffered, positions }
     }
-    /// Merges small files of one place, if there are any worth it: bounded work per call; see [`Merged::more`].
-    ///
-    /// # Errors
-    /// See [`MergeError`].
-    pub async fn merge(&self) -> Result<Merged, MergeError> {
-        todo!()
-    }
-    /// Deletes files that no version younger than `keep` names, old files of the Delta log, and what crashed commits left, all only if
-    /// older than `keep`.
-    ///
-    /// # Errors
-    /// See [`VacuumError`].
-    pub async fn vacuum(&self, keep: Duration) -> Result<Vacuumed, VacuumError> {
-        todo!()
-    }
+
     /// Returns the counters.
     pub fn stats(&self) -> Stats {
-        todo!()
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (version, files) = {
+            let state = self.state();
+            (state.version, state.files.list().clone())
+        };
+        Stats {
+            version,
+            rows: files.iter().filter_map(|file| file.rows).sum(),
+            files: files.len() as u64,
+            bytes: files.iter().map(|file| file.size).sum(),
+            added: count(&self.counters.added),
+            repeats: count(&self.counters.repeats),
+            late: count(&self.counters.late),
+            timeless: count(&self.counters.timeless),
+            refused: count(&self.counters.refused),
+            commits: count(&self.counters.commits),
+            filter_hits: count(&self.counters.filter_hits),
+            id_reads: count(&self.counters.id_reads),
+        }
     }
 }

@@ -1,0 +1,260 @@
+//! Appending: a batch in, its new rows in the buffer.
+//!
+//! ```text
+//!  rows --> place and id --> in this batch, or in a buffer? --> in a file of the place? --> rules --> buffer
+//!                                 (hash tables)            (event times, filter, ids)
+//! ```
+//!
+//! Only files of places that the batch touches are looked at, of those only such whose event times meet the batch's, of those only such whose
+//! filter doesn't exclude every id; of the rest the id columns are read. Nothing changes before the last step, which doesn't wait.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use futures::TryStreamExt;
+
+use crate::buffer::{Chunk, Keys};
+use crate::columns;
+use crate::error::{AppendError, FileError};
+use crate::file::DataFile;
+use crate::filter::Filter;
+use crate::outcome::{Appended, Reason, Refused, SourceId};
+use crate::reader::Reader;
+use crate::route::{self, NO_TIME, Routed};
+use crate::table::{Counters, Table};
+
+/// How often files that a merge replaced and a vacuum deleted meanwhile are looked up anew.
+const LOOKUPS_MAX: u32 = 4;
+
+/// What is known of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    New,
+    Repeat,
+}
+
+impl Table {
+    /// Takes a batch: drops repeats, buffers the rest, and moves the positions in memory to `seen`, all or nothing.
+    ///
+    /// `seen` names, per source, the next sequence number after the rows of this and all earlier batches. The batch may lack
+    /// columns (they become null), and is converted where the table's type holds every value of the batch's. Nothing is durable
+    /// before [`commit`](Self::commit). An append whose future is dropped has no effect.
+    ///
+    /// # Errors
+    /// See [`AppendError`]. `Full` asks for a commit.
+    pub async fn append(&self, batch: RecordBatch, seen: &[(SourceId, u64)]) -> Result<Appended, AppendError> {
+        let _one = self.appending.lock().await;
+        let columns = self.admit(&batch, seen)?;
+        let batch = columns::conform(&self.spec.name, &columns, &batch)?;
+        let cast = |source| AppendError::Cast { table: self.spec.name.clone(), column: "*".to_owned(), source };
+        let routed = route::route(&self.spec, &self.hasher, batch, self.env.now()).map_err(cast)?;
+        let fates = self.fates(&routed).await?;
+        let (appended, keep) = self.judge(&routed, &fates);
+        let chunk = Chunk::of(routed, &keep).map_err(cast)?;
+        {
+            let mut state = self.state();
+            state.open.push(chunk, self.env.elapsed());
+            for (source, position) in seen {
+                state.positions.insert(source.clone(), *position);
+            }
+        }
+        self.count(&appended);
+        Ok(appended)
+    }
+
+    /// Refuses what can't be taken now, and returns the table's columns.
+    fn admit(&self, batch: &RecordBatch, seen: &[(SourceId, u64)]) -> Result<arrow::datatypes::SchemaRef, AppendError> {
+        let state = self.state();
+        let sealed = state.sealed.as_ref().map_or(0, |sealed| sealed.buffer.bytes);
+        let bytes = state.open.bytes + sealed;
+        // An empty buffer takes any batch: a limit must not make one impossible.
+        if bytes > 0 && bytes.saturating_add(batch.get_array_memory_size() as u64) > self.spec.buffer_bytes_max {
+            return Err(AppendError::Full {
+                table: self.spec.name.clone(),
+                bytes,
+                bytes_max: self.spec.buffer_bytes_max,
+            });
+        }
+        for (source, given) in seen {
+            if let Some(has) = state.positions.get(source).filter(|has| *has > given) {
+                let (table, source_id) = (self.spec.name.clone(), source.clone());
+                return Err(AppendError::Backwards { table, source_id, has: *has, given: *given });
+            }
+        }
+        Ok(state.columns.clone())
+    }
+
+    /// Tells new rows from repeats.
+    async fn fates(&self, routed: &Routed) -> Result<Vec<Fate>, AppendError> {
+        let mut fates = vec![Fate::New; routed.batch.num_rows()];
+        if routed.ids.is_empty() {
+            return Ok(fates);
+        }
+        for lookup in 1.. {
+            let mut by_place = self.look_in_buffers(routed, &mut fates);
+            let mut lost = None;
+            for (place, rows) in by_place.drain() {
+                for file in self.files_at(routed, place) {
+                    if let Err(error) = self.look_in_file(routed, &rows, &file, &mut fates).await {
+                        lost = Some((file, error));
+                        break;
+                    }
+                }
+            }
+            match lost {
+                None => break,
+                Some((file, _)) if lookup < LOOKUPS_MAX && !self.is_current(&file) => {}
+                Some((_, error)) => return Err(error.into()),
+            }
+        }
+        Ok(fates)
+    }
+
+    fn files_at(&self, routed: &Routed, place: u32) -> Vec<Arc<DataFile>> {
+        self.state().files.at(routed.places[place as usize]).to_vec()
+    }
+
+    fn is_current(&self, file: &DataFile) -> bool {
+        self.state().files.at(file.place).iter().any(|current| current.path == file.path)
+    }
+
+    /// Marks repeats within the batch and the buffers, and returns the other rows by place.
+    fn look_in_buffers(&self, routed: &Routed, fates: &mut [Fate]) -> HashMap<u32, Vec<u32>> {
+        let mut own = Keys::with_capacity(routed.ids.len());
+        let mut by_place: HashMap<u32, Vec<u32>> = HashMap::new();
+        let state = self.state();
+        for (row, id) in routed.ids.iter().enumerate() {
+            let place_of = routed.place_of[row];
+            let place = routed.places[place_of as usize];
+            let key = place.key(*id);
+            let is_buffered =
+                state.open.holds(key) || state.sealed.as_ref().is_some_and(|sealed| sealed.buffer.holds(key));
+            // A row that is handed back is not stored, so another with its id is no repeat of it.
+            let is_twin =
+                if route::is_refused(&self.spec, routed.reasons[row]) { own.holds(key) } else { !own.insert(key) };
+            if is_buffered || is_twin {
+                fates[row] = Fate::Repeat;
+            } else if fates[row] == Fate::New && !state.files.at(place).is_empty() {
+                by_place.entry(place_of).or_default().push(row as u32);
+            }
+        }
+        by_place
+    }
+
+    /// Marks the rows whose ids a file holds.
+    async fn look_in_file(
+        &self,
+        routed: &Routed,
+        rows: &[u32],
+        file: &Arc<DataFile>,
+        fates: &mut [Fate],
+    ) -> Result<(), FileError> {
+        let meets = |row: u32| {
+            let time = routed.times[row as usize];
+            fates[row as usize] == Fate::New
+                && (time == NO_TIME || file.times.is_none_or(|(least, most)| (least..=most).contains(&time)))
+        };
+        let mut candidates: Vec<u32> = rows.iter().copied().filter(|row| meets(*row)).collect();
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        if let Some(held) = self.ids.get(&file.path) {
+            for row in candidates {
+                if held.binary_search(&routed.ids[row as usize]).is_ok() {
+                    fates[row as usize] = Fate::Repeat;
+                }
+            }
+            return Ok(());
+        }
+        if let Some(filter) = self.filter_of(file).await? {
+            candidates.retain(|row| filter.may_hold(routed.ids[*row as usize]));
+            if candidates.is_empty() {
+                return Ok(());
+            }
+            Counters::add(&self.counters.filter_hits, 1);
+        }
+        self.look_in_ids(routed, &candidates, file, fates).await
+    }
+
+    async fn filter_of(&self, file: &Arc<DataFile>) -> Result<Option<Arc<Filter>>, FileError> {
+        if let Some(filter) = self.filters.get(&file.path) {
+            return Ok(Some(filter));
+        }
+        let mut reader = Reader::open(self.store.clone(), file.clone()).await?;
+        let Some(filter) = reader.filter(&self.scheme).await? else { return Ok(None) };
+        let filter = Arc::new(filter);
+        self.filters.insert(&file.path, filter.clone(), filter.memory() as u64);
+        Ok(Some(filter))
+    }
+
+    /// Reads a file's ids. They are kept if they are few enough; else they are only passed by.
+    async fn look_in_ids(
+        &self,
+        routed: &Routed,
+        candidates: &[u32],
+        file: &Arc<DataFile>,
+        fates: &mut [Fate],
+    ) -> Result<(), FileError> {
+        Counters::add(&self.counters.id_reads, 1);
+        let reader = Reader::open(self.store.clone(), file.clone()).await?;
+        let columns = self.columns();
+        let keep = reader.rows().saturating_mul(size_of::<u128>() as u64) <= self.ids.bytes_max() / 2;
+        let mut held: Vec<u128> = Vec::new();
+        let mut wanted: HashMap<u128, Vec<u32>> = HashMap::new();
+        for row in candidates {
+            wanted.entry(routed.ids[*row as usize]).or_default().push(*row);
+        }
+        let mut ids = reader.ids(&self.spec.name, &columns, &self.spec.unique_by, self.hasher.clone())?;
+        while let Some(ids) = ids.try_next().await? {
+            for id in &ids {
+                for row in wanted.remove(id).unwrap_or_default() {
+                    fates[row as usize] = Fate::Repeat;
+                }
+            }
+            if keep {
+                held.extend_from_slice(&ids);
+            } else if wanted.is_empty() {
+                break;
+            }
+        }
+        if keep {
+            held.sort_unstable();
+            let bytes = (held.len() * size_of::<u128>()) as u64;
+            self.ids.insert(&file.path, held.into(), bytes);
+        }
+        Ok(())
+    }
+
+    /// Applies the rules, and returns which rows are kept.
+    fn judge(&self, routed: &Routed, fates: &[Fate]) -> (Appended, Vec<bool>) {
+        let mut appended = Appended::default();
+        let mut keep = Vec::with_capacity(fates.len());
+        for (row, fate) in fates.iter().enumerate() {
+            if *fate == Fate::Repeat {
+                appended.repeats += 1;
+                keep.push(false);
+                continue;
+            }
+            match routed.reasons[row] {
+                None => {}
+                Some(Reason::Late) => appended.late += 1,
+                Some(Reason::NoTime | Reason::AbsurdTime) => appended.timeless += 1,
+            }
+            match routed.reasons[row].filter(|reason| route::is_refused(&self.spec, Some(*reason))) {
+                Some(reason) => appended.refused.push(Refused { row, reason }),
+                None => appended.added += 1,
+            }
+            keep.push(!route::is_refused(&self.spec, routed.reasons[row]));
+        }
+        (appended, keep)
+    }
+
+    fn count(&self, appended: &Appended) {
+        Counters::add(&self.counters.added, appended.added);
+        Counters::add(&self.counters.repeats, appended.repeats);
+        Counters::add(&self.counters.late, appended.late);
+        Counters::add(&self.counters.timeless, appended.timeless);
+        Counters::add(&self.counters.refused, appended.refused.len() as u64);
+    }
+}

@@ -1,0 +1,210 @@
+//! Committing: the buffer becomes files, and files and positions one Delta version.
+//!
+//! ```text
+//!   open buffer --seal--> sealed --write--> data files (durable, unnamed) --one transaction--> a version
+//!        ^                  |                                                    |
+//!     appends go on         +--- stays until the version is known to exist <-----+
+//! ```
+//!
+//! A crash before the transaction leaves unnamed files, which a vacuum deletes; the rows are read again from their sources. A crash after it
+//! leaves a version with rows and positions. A reply that was lost is found out before anything else is tried.
+//!
+//! Every commit of rows counts up one number in the log. A version by another writer that has counted, or moved a source, fences this one.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use object_store::PutMode;
+use object_store::path::Path;
+use tokio::sync::Semaphore;
+
+use crate::buffer::{self, Gathered};
+use crate::error::{CommitError, FileError};
+use crate::file::DataFile;
+use crate::filter::Filter;
+use crate::log::{Add, Change};
+use crate::outcome::Committed;
+use crate::place::Place;
+use crate::table::{Sealed, Table, Writing};
+use crate::writer::{Finished, Writer};
+
+/// Attempts to write one data file.
+const UPLOADS_MAX: u32 = 4;
+/// The wait before the second attempt; it doubles.
+const BACKOFF: Duration = Duration::from_millis(50);
+/// Data files that are written at once: encoding takes the processors, and waiting for the store nothing.
+const WRITES_AT_ONCE: usize = 8;
+/// Commits between two checkpoints of the Delta log.
+const CHECKPOINT_COMMITS: u64 = 50;
+
+impl Table {
+    /// Makes the buffer and the positions durable in one transaction. Without either to store, it does nothing.
+    ///
+    /// If the future is dropped, the commit may still have happened; the next one finds out.
+    ///
+    /// # Errors
+    /// See [`CommitError`]. After `Fenced` the table must be dropped; after others, another commit may be tried.
+    pub async fn commit(&self) -> Result<Committed, CommitError> {
+        let mut writing = self.writing.lock().await;
+        self.resolve(&mut writing).await?;
+        let Some(sealed) = self.seal() else { return Ok(self.nothing()) };
+        let adds = match &writing.written {
+            Some(adds) => adds.clone(),
+            None => {
+                let adds = Arc::new(self.write_buffer(&sealed).await?);
+                writing.written = Some(adds.clone());
+                adds
+            }
+        };
+        self.transact(&mut writing, |commits| {
+            let state = self.state();
+            let moved =
+                sealed.positions.iter().filter(|(source, position)| state.committed.get(*source) != Some(position));
+            Some(Change::Rows {
+                adds: adds.clone(),
+                positions: moved.map(|(source, position)| (source.clone(), *position)).collect(),
+                commits: commits + 1,
+            })
+        })
+        .await?;
+        let committed = Committed {
+            version: self.state().version,
+            rows: sealed.buffer.rows,
+            files: adds.len() as u64,
+            bytes: adds.iter().map(|add| add.file.size).sum(),
+        };
+        self.checkpoint_if_due(&mut writing).await;
+        Ok(committed)
+    }
+
+    fn nothing(&self) -> Committed {
+        Committed { version: self.state().version, rows: 0, files: 0, bytes: 0 }
+    }
+
+    /// Closes the open buffer, unless one is sealed already; none if there is nothing to commit.
+    fn seal(&self) -> Option<Arc<Sealed>> {
+        let mut state = self.state();
+        if let Some(sealed) = &state.sealed {
+            return Some(sealed.clone());
+        }
+        if state.open.rows == 0 && state.positions == state.committed {
+            return None;
+        }
+        let buffer = std::mem::take(&mut state.open);
+        let sealed = Arc::new(Sealed { buffer, positions: state.positions.clone() });
+        state.sealed = Some(sealed.clone());
+        Some(sealed)
+    }
+
+    /// Writes a data file per place.
+    async fn write_buffer(&self, sealed: &Arc<Sealed>) -> Result<Vec<Add>, FileError> {
+        let columns = self.columns();
+        let failed = |source| FileError { verb: "write", path: self.folder.clone(), source: Box::new(source) };
+        let batches: Arc<[RecordBatch]> = buffer::widened(&sealed.buffer.chunks, &columns).map_err(failed)?.into();
+        let encoders = Semaphore::new(thread::available_parallelism().map_or(1, usize::from));
+        let writes = sealed.buffer.gather().into_iter().map(|gathered| {
+            let (batches, columns, encoders) = (batches.clone(), columns.clone(), &encoders);
+            async move {
+                let permit = encoders.acquire().await;
+                let place = gathered.place;
+                let finished = self.encode(sealed.clone(), batches, columns.clone(), gathered).await?;
+                drop(permit);
+                self.store_file(place, &columns, finished).await
+            }
+        });
+        stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await
+    }
+
+    async fn encode(
+        &self,
+        sealed: Arc<Sealed>,
+        batches: Arc<[RecordBatch]>,
+        columns: SchemaRef,
+        mut gathered: Gathered,
+    ) -> Result<Finished, FileError> {
+        let scheme = (!self.spec.unique_by.is_empty()).then(|| self.scheme.clone());
+        let folder = self.folder.clone();
+        let failed = move |source: Box<dyn std::error::Error + Send + Sync>| FileError {
+            verb: "write",
+            path: folder.clone(),
+            source,
+        };
+        let stopped = failed.clone();
+        let work = move || -> Result<Finished, Box<dyn std::error::Error + Send + Sync>> {
+            gathered.sort();
+            let mut writer = Writer::new(columns)?;
+            if let Some(scheme) = scheme {
+                writer = writer.with_filter(gathered.rows.len() as u64, &scheme)?;
+                writer.write_ids(gathered.ids(&sealed.buffer.chunks));
+            }
+            for batch in gathered.batches(&batches) {
+                writer.write(&batch?)?;
+            }
+            Ok(writer.finish()?)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|error| stopped(Box::new(error)))?.map_err(failed)
+    }
+
+    async fn store_file(&self, place: Place, columns: &SchemaRef, finished: Finished) -> Result<Add, FileError> {
+        let Finished { bytes, rows, statistics, filter } = finished;
+        let size = bytes.len() as u64;
+        let (path, location) = self.upload(place, bytes.into()).await?;
+        self.remember(&path, filter);
+        let times = self.spec.partition_by.column().and_then(|column| statistics.times(columns, column));
+        let file = DataFile { location, path, size, rows: Some(rows), place, times, modified: self.env.now() };
+        Ok(Add { file, statistics })
+    }
+
+    pub(crate) fn remember(&self, path: &str, filter: Option<Filter>) {
+        if let Some(filter) = filter {
+            let bytes = filter.memory() as u64;
+            self.filters.insert(path, Arc::new(filter), bytes);
+        }
+    }
+
+    /// Returns a name that no file has had.
+    pub(crate) fn name_file(&self, place: Place) -> (String, Path) {
+        let name =
+            format!("{}part-{:016x}{:016x}.parquet", self.layout.folder(place), self.env.random(), self.env.random());
+        let location = name.split('/').fold(self.folder.clone(), |folder, part| folder.join(part));
+        (name, location)
+    }
+
+    /// Stores a whole file. Every attempt has its own name: one that failed may yet arrive.
+    async fn upload(&self, place: Place, bytes: Bytes) -> Result<(String, Path), FileError> {
+        let mut backoff = BACKOFF;
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let (path, location) = self.name_file(place);
+            match self.store.put_opts(&location, bytes.clone().into(), PutMode::Create.into()).await {
+                Ok(_) => return Ok((path, location)),
+                Err(error) if tried < UPLOADS_MAX => {
+                    tracing::warn!(table = %self.spec.name, path = %location, %error, tried, "a data file was not taken; trying again");
+                }
+                Err(error) => return Err(FileError { verb: "write", path: location, source: Box::new(error) }),
+            }
+            self.env.sleep(self.env.jitter(backoff)).await;
+            backoff *= 2;
+        }
+    }
+
+    pub(crate) async fn checkpoint_if_due(&self, writing: &mut Writing) {
+        if writing.since_checkpoint < CHECKPOINT_COMMITS {
+            return;
+        }
+        match self.log.checkpoint(writing.snapshot.clone()).await {
+            Ok(snapshot) => {
+                writing.snapshot = snapshot;
+                writing.since_checkpoint = 0;
+            }
+            // A checkpoint only saves readers time; the next commit tries again.
+            Err(error) => tracing::warn!(table = %self.spec.name, %error, "no checkpoint was written"),
+        }
+    }
+}

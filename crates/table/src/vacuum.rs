@@ -1,0 +1,167 @@
+//! Vacuum: deleting what no recent version names.
+//!
+//! ```text
+//!   list the folder --> less what the current version, or a commit under way, names
+//!                   --> less what was removed within `keep` (older versions may still be read)
+//!                   --> less what is younger than `keep` (another process's commit may be under way)
+//!                   --> delete
+//! ```
+//!
+//! The log itself is shortened up to the newest checkpoint that is older than `keep`: every version that may still be read can be built.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use object_store::ObjectMeta;
+use object_store::path::Path;
+
+use crate::error::VacuumError;
+use crate::outcome::Vacuumed;
+use crate::table::Table;
+
+/// The longest time for which replaced files can be kept: the Delta log forgets removed files after a week.
+pub const KEEP_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The folder of the Delta log.
+const LOG_FOLDER: &str = "_delta_log";
+/// Commits without a checkpoint that make a vacuum write one.
+const CHECKPOINT_COMMITS: u64 = 10;
+
+impl Table {
+    /// Deletes files that no version younger than `keep` names, old files of the Delta log, and what crashed commits left, all only
+    /// if older than `keep`. Never a file of the current version, or of a commit of this table that is under way.
+    ///
+    /// Ages are those that the store and the log tell, compared with this machine's clock. Views that are older than `keep` may find
+    /// their files gone.
+    ///
+    /// # Errors
+    /// See [`VacuumError`]. What was deleted until then was dead.
+    pub async fn vacuum(&self, keep: Duration) -> Result<Vacuumed, VacuumError> {
+        if keep > KEEP_MAX {
+            return Err(VacuumError::Keep { table: self.spec.name.clone(), keep });
+        }
+        let _one = self.merging.lock().await;
+        let cutoff = self.env.now().before(keep).0;
+        let failed = |source| VacuumError::Store { table: self.spec.name.clone(), source };
+        let listed: Vec<ObjectMeta> = self.store.list(Some(&self.folder)).try_collect().await.map_err(failed)?;
+        let (data, log) = listed.into_iter().partition::<Vec<_>, _>(|object| !self.is_of_log(&object.location));
+
+        let mut vacuumed = Vacuumed::default();
+        let (snapshot, live) = {
+            // While this is held no commit is between writing its files and naming them. What is written later was not listed.
+            let mut writing = self.writing.lock().await;
+            self.resolve(&mut writing).await.map_err(|source| self.log_failed(source))?;
+            if writing.since_checkpoint >= CHECKPOINT_COMMITS {
+                let written = self.log.checkpoint(writing.snapshot.clone()).await;
+                writing.snapshot =
+                    written.map_err(|source| VacuumError::Log { table: self.spec.name.clone(), source })?;
+                writing.since_checkpoint = 0;
+                vacuumed.checkpoint = Some(writing.snapshot.version());
+            }
+            let mut live: HashSet<Path> = self.state().files.list().iter().map(|file| file.location.clone()).collect();
+            live.extend(writing.written.iter().flat_map(|adds| adds.iter()).map(|add| add.file.location.clone()));
+            (writing.snapshot.clone(), live)
+        };
+        let removed = self.log.removed_since(snapshot, cutoff).await;
+        let removed = removed.map_err(|source| VacuumError::Log { table: self.spec.name.clone(), source })?;
+
+        let is_dead = |object: &ObjectMeta| {
+            let path = &object.location;
+            is_old(object, cutoff)
+                && path.as_ref().ends_with(".parquet")
+                && !live.contains(path)
+                && !removed.contains(path)
+        };
+        let dead: Vec<ObjectMeta> = data.into_iter().filter(is_dead).collect();
+        vacuumed.files = dead.len() as u64;
+        vacuumed.bytes = dead.iter().map(|object| object.size).sum();
+        self.delete(dead).await?;
+        let outdated = outdated(&log, cutoff);
+        vacuumed.log_files = outdated.len() as u64;
+        self.delete(outdated).await?;
+        Ok(vacuumed)
+    }
+
+    fn is_of_log(&self, path: &Path) -> bool {
+        path.prefix_match(&self.folder)
+            .and_then(|mut parts| parts.next())
+            .is_some_and(|part| part.as_ref() == LOG_FOLDER)
+    }
+
+    async fn delete(&self, objects: Vec<ObjectMeta>) -> Result<(), VacuumError> {
+        let locations = stream::iter(objects.into_iter().map(|object| Ok(object.location))).boxed();
+        let mut deleted = self.store.delete_stream(locations);
+        while let Some(deleted) = deleted.next().await {
+            match deleted {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(source) => return Err(VacuumError::Store { table: self.spec.name.clone(), source }),
+            }
+        }
+        Ok(())
+    }
+
+    fn log_failed(&self, source: crate::CommitError) -> VacuumError {
+        match source {
+            crate::CommitError::Log { table, source } => VacuumError::Log { table, source },
+            other => VacuumError::Commit(other),
+        }
+    }
+}
+
+fn is_old(object: &ObjectMeta, cutoff: i64) -> bool {
+    object.last_modified.timestamp_millis() <= cutoff
+}
+
+/// Returns the version that a file of the log is of.
+fn version_of(path: &Path) -> Option<u64> {
+    let (version, _) = path.filename()?.split_once('.')?;
+    (version.len() == 20).then(|| version.parse().ok())?
+}
+
+/// Returns the files of the log that are of versions before the newest checkpoint that is old enough.
+fn outdated(log: &[ObjectMeta], cutoff: i64) -> Vec<ObjectMeta> {
+    let is_checkpoint = |object: &&ObjectMeta| object.location.as_ref().ends_with(".checkpoint.parquet");
+    let old = || log.iter().filter(|object| is_old(object, cutoff));
+    let Some(base) = old().filter(is_checkpoint).filter_map(|object| version_of(&object.location)).max() else {
+        return Vec::new();
+    };
+    old().filter(|object| version_of(&object.location).is_some_and(|version| version < base)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(name: &str, modified: i64) -> ObjectMeta {
+        ObjectMeta {
+            location: Path::from(format!("t/_delta_log/{name}")),
+            last_modified: chrono::DateTime::from_timestamp_millis(modified).unwrap(),
+            size: 1,
+            e_tag: None,
+            version: None,
+        }
+    }
+
+    #[test]
+    fn the_log_is_shortened_to_the_newest_checkpoint_that_is_old_enough() {
+        let log = vec![
+            object("00000000000000000000.json", 1),
+            object("00000000000000000001.json", 2),
+            object("00000000000000000001.checkpoint.parquet", 2),
+            object("00000000000000000002.json", 3),
+            object("00000000000000000003.json", 4),
+            object("00000000000000000003.checkpoint.parquet", 9),
+            object("_last_checkpoint", 9),
+        ];
+        let names = |cutoff| {
+            outdated(&log, cutoff)
+                .iter()
+                .filter_map(|object| object.location.filename().map(str::to_owned))
+                .collect::<Vec<_>>()
+        };
+        assert!(names(1).is_empty());
+        assert_eq!(names(5), ["00000000000000000000.json"]);
+        assert_eq!(names(9).len(), 4);
+    }
+}
