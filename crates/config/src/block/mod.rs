@@ -1,0 +1,328 @@
+//! Blocks: their kinds, and the typed reading of their attributes.
+//!
+//! One file per kind. Invariant: an attribute that a kind does not know is refused, never passed over.
+
+pub(crate) mod function;
+pub(crate) mod lookup;
+pub(crate) mod stream;
+pub(crate) mod table;
+pub(crate) mod variable;
+
+use std::fmt;
+use std::ops::{Range, RangeInclusive};
+use std::str::FromStr;
+use std::time::Duration;
+
+use hcl_edit::Span;
+use hcl_edit::structure::{Attribute, Block};
+use weir_types::{ByteSize, span};
+
+use crate::diagnostic::Report;
+use crate::eval::Evaluator;
+use crate::value::{Kind, Value};
+use crate::{Diagnostic, Place, nearest};
+
+/// The kinds of blocks that this version runs.
+pub(crate) const KINDS: [&str; 5] = ["stream", "lookup", "function", "table", "variable"];
+
+/// The kinds that are weir's, and not this version's.
+pub(crate) const KINDS_LATER: [&str; 11] =
+    ["api", "crawl", "queue", "job", "schedule", "alarm", "notify", "endpoint", "module", "archive", "locals"];
+
+/// A value that was read, and where it is written.
+#[derive(Debug, Clone)]
+pub(crate) struct Spanned<T> {
+    pub(crate) value: T,
+    pub(crate) span: Range<usize>,
+}
+
+/// A reference to a block of a known kind.
+#[derive(Debug, Clone)]
+pub(crate) struct Reference {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+}
+
+/// A block's attributes, read one by one.
+pub(crate) struct Attributes<'a> {
+    kind: &'static str,
+    pub(crate) name: &'a str,
+    block: &'a Block,
+    pub(crate) evaluator: Evaluator<'a>,
+}
+
+impl<'a> Attributes<'a> {
+    /// Opens a block for reading, and refuses what its kind does not know. `later` are attributes that a later version
+    /// will know.
+    pub(crate) fn open(
+        kind: &'static str,
+        name: &'a str,
+        block: &'a Block,
+        evaluator: Evaluator<'a>,
+        known: &[&'static str],
+        later: &[&'static str],
+        report: &mut Report,
+    ) -> Self {
+        let opened = Self { kind, name, block, evaluator };
+        for attribute in block.body.attributes() {
+            let key = attribute.key.as_str();
+            if later.contains(&key) {
+                let message = format!("attribute `{key}` of a {kind} is not yet supported by this version");
+                report.push(Diagnostic::error(message).at(opened.key_place(attribute)).hint("remove it for now"));
+            } else if !known.contains(&key) {
+                let hint = nearest::hint(key, known.iter().copied(), "attributes here");
+                let message = format!("unknown attribute `{key}` in {opened}");
+                report.push(Diagnostic::error(message).at(opened.key_place(attribute)).hint(hint));
+            }
+        }
+        for inner in block.body.blocks() {
+            let place = opened.place_of(inner.ident.span());
+            let message = format!("unknown block `{}` in {opened}", inner.ident.as_str());
+            let hint = if known.contains(&inner.ident.as_str()) {
+                format!("it is an attribute: write `{} = ...`", inner.ident.as_str())
+            } else {
+                format!("a {kind} has attributes alone")
+            };
+            report.push(Diagnostic::error(message).at(place).hint(hint));
+        }
+        opened
+    }
+
+    /// Returns where the block begins: its kind and labels.
+    pub(crate) fn place(&self) -> Place {
+        let start = self.block.ident.span().unwrap_or_default();
+        let end = self.block.labels.iter().filter_map(Span::span).map(|span| span.end).max().unwrap_or(start.end);
+        self.evaluator.place(start.start..end)
+    }
+
+    pub(crate) fn place_of(&self, span: Option<Range<usize>>) -> Place {
+        self.evaluator.place(span.unwrap_or_default())
+    }
+
+    fn key_place(&self, attribute: &Attribute) -> Place {
+        self.place_of(attribute.key.span())
+    }
+
+    /// Tells whether an attribute is set, and not to null.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        // What is wrong with the value is reported where it is read.
+        let mut unread = Report::default();
+        let attribute = self.block.body.get_attribute(name);
+        attribute
+            .is_some_and(|attribute| !matches!(self.evaluator.value(&attribute.value, &mut unread).kind, Kind::Null))
+    }
+
+    /// Returns the place of an attribute's value, or else of the block.
+    pub(crate) fn value_place(&self, name: &str) -> Place {
+        match self.block.body.get_attribute(name) {
+            Some(attribute) => self.place_of(attribute.value.span()),
+            None => self.place(),
+        }
+    }
+
+    /// Reports that an attribute must be set.
+    pub(crate) fn missing(&self, name: &str, hint: &str, report: &mut Report) {
+        report.push(Diagnostic::error(format!("{self} has no `{name}`")).at(self.place()).hint(hint));
+    }
+
+    pub(crate) fn refuse(&self, name: &str, message: impl Into<String>, hint: impl Into<String>, report: &mut Report) {
+        report.push(Diagnostic::error(message).at(self.value_place(name)).hint(hint));
+    }
+
+    /// Evaluates an attribute; `None` if it is not set, or null, or was refused.
+    pub(crate) fn value(&self, name: &str, report: &mut Report) -> Option<Value> {
+        let attribute = self.block.body.get_attribute(name)?;
+        let value = self.evaluator.value(&attribute.value, report);
+        match value.kind {
+            Kind::Null | Kind::Unknown => None,
+            Kind::Secret => {
+                let message = format!("`{name}` can't be a secret: it is shown in plans and logs");
+                report.push(Diagnostic::error(message).at(self.place_of(Some(value.span))).hint("write it plainly"));
+                None
+            }
+            _ => Some(value),
+        }
+    }
+
+    fn wrong_type(&self, name: &str, wanted: &str, value: &Value, hint: &str, report: &mut Report) {
+        if matches!(value.kind, Kind::Unknown) {
+            return;
+        }
+        let message = format!("`{name}` is {wanted}, and this is {}", value.kind.described());
+        report.push(Diagnostic::error(message).at(self.place_of(Some(value.span.clone()))).hint(hint));
+    }
+
+    pub(crate) fn text(&self, name: &str, example: &str, report: &mut Report) -> Option<Spanned<String>> {
+        let value = self.value(name, report)?;
+        match value.kind {
+            Kind::Text(text) => Some(Spanned { value: text, span: value.span }),
+            _ => {
+                self.wrong_type(name, "a string", &value, &format!("such as `{name} = \"{example}\"`"), report);
+                None
+            }
+        }
+    }
+
+    /// Reads a string that must not be empty.
+    pub(crate) fn name_text(&self, name: &str, example: &str, report: &mut Report) -> Option<Spanned<String>> {
+        let text = self.text(name, example, report)?;
+        if text.value.trim().is_empty() {
+            self.refuse(name, format!("`{name}` is empty"), format!("such as `{name} = \"{example}\"`"), report);
+            return None;
+        }
+        Some(text)
+    }
+
+    pub(crate) fn texts(&self, name: &str, example: &str, report: &mut Report) -> Option<Vec<Spanned<String>>> {
+        let value = self.value(name, report)?;
+        let hint = format!("such as `{name} = [{example}]`");
+        let Kind::List(elements) = value.kind else {
+            self.wrong_type(name, "a list of strings", &value, &hint, report);
+            return None;
+        };
+        let mut texts: Vec<Spanned<String>> = Vec::new();
+        let mut whole = true;
+        for element in elements {
+            match element.kind {
+                Kind::Text(text) if texts.iter().any(|known| known.value == text) => {
+                    let message = format!("`{text}` stands twice in `{name}`");
+                    report.push(
+                        Diagnostic::error(message).at(self.place_of(Some(element.span))).hint("remove one of the two"),
+                    );
+                    whole = false;
+                }
+                Kind::Text(text) => texts.push(Spanned { value: text, span: element.span }),
+                _ => {
+                    self.wrong_type(name, "a list of strings", &element, &hint, report);
+                    whole = false;
+                }
+            }
+        }
+        whole.then_some(texts)
+    }
+
+    pub(crate) fn whole_number(&self, name: &str, range: RangeInclusive<u32>, report: &mut Report) -> Option<u32> {
+        let value = self.value(name, report)?;
+        let (from, to) = (*range.start(), *range.end());
+        let hint = format!("write a whole number from {from} to {to}, without quotes");
+        let Kind::Number(number) = value.kind else {
+            self.wrong_type(name, "a number", &value, &hint, report);
+            return None;
+        };
+        if number.fract() != 0.0 || number < f64::from(from) || number > f64::from(to) {
+            self.refuse(name, format!("`{name}` is {number}, which is out of range"), hint, report);
+            return None;
+        }
+        // In range, so that nothing is cut.
+        Some(number as u32)
+    }
+
+    /// Reads a length of time within `range`.
+    pub(crate) fn span(&self, name: &str, range: RangeInclusive<Duration>, report: &mut Report) -> Option<Duration> {
+        let (from, to) = (span::display(*range.start()), span::display(*range.end()));
+        let text = self.text(name, &from, report)?;
+        match span::parse(&text.value) {
+            Ok(span) if range.contains(&span) => Some(span),
+            Ok(_) => {
+                let message = format!("`{name}` is {}, which is out of range", text.value);
+                self.refuse(name, message, format!("write a length of time from {from} to {to}"), report);
+                None
+            }
+            Err(_) => {
+                let hint = "write a whole number and a unit (ms, s, m, h, d, w), such as \"12h\"";
+                self.refuse(name, format!("`{}` is not a length of time", text.value), hint, report);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn bytes(&self, name: &str, range: RangeInclusive<ByteSize>, report: &mut Report) -> Option<ByteSize> {
+        let text = self.text(name, "128MiB", report)?;
+        match ByteSize::from_str(&text.value) {
+            Ok(size) if range.contains(&size) => Some(size),
+            Ok(_) => {
+                let message = format!("`{name}` is {}, which is out of range", text.value);
+                self.refuse(
+                    name,
+                    message,
+                    format!("write an amount from {} to {}", range.start(), range.end()),
+                    report,
+                );
+                None
+            }
+            Err(_) => {
+                let hint = "write a whole number and a unit, such as \"128MiB\" or \"10GB\"";
+                self.refuse(name, format!("`{}` is not an amount of bytes", text.value), hint, report);
+                None
+            }
+        }
+    }
+
+    /// Reads one of a few words, in any case.
+    pub(crate) fn choice<T: Copy>(&self, name: &str, choices: &[(&'static str, T)], report: &mut Report) -> Option<T> {
+        let text = self.text(name, choices[0].0, report)?;
+        let chosen = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(&text.value));
+        if chosen.is_none() {
+            let hint = nearest::hint(&text.value, choices.iter().map(|(word, _)| *word), "choices");
+            self.refuse(name, format!("`{}` is not a choice of `{name}`", text.value), hint, report);
+        }
+        chosen.map(|(_, choice)| *choice)
+    }
+
+    /// Reads a reference to a block of one of `kinds`; `refusal` says what to do about other kinds.
+    pub(crate) fn reference(
+        &self,
+        name: &str,
+        kinds: &[&str],
+        refusal: impl Fn(&Reference) -> (String, String),
+        report: &mut Report,
+    ) -> Option<Spanned<Reference>> {
+        let value = self.value(name, report)?;
+        match value.kind {
+            Kind::Reference { kind, name: target } => {
+                let reference = Reference { kind, name: target };
+                if !kinds.contains(&reference.kind.as_str()) {
+                    let (message, hint) = refusal(&reference);
+                    self.refuse(name, message, hint, report);
+                    return None;
+                }
+                Some(Spanned { value: reference, span: value.span })
+            }
+            Kind::Text(ref text) => {
+                let bare = text.strip_prefix(&format!("{}.", kinds[0])).unwrap_or(text);
+                let hint = format!("write it without quotes: `{name} = {}.{bare}`", kinds[0]);
+                self.wrong_type(name, "a reference", &value, &hint, report);
+                None
+            }
+            _ => {
+                self.wrong_type(name, "a reference", &value, &format!("such as `{name} = {}.NAME`", kinds[0]), report);
+                None
+            }
+        }
+    }
+
+    /// Reads a map of strings.
+    pub(crate) fn text_map(&self, name: &str, report: &mut Report) -> Option<Vec<(String, String)>> {
+        let value = self.value(name, report)?;
+        let hint = format!("such as `{name} = {{ team = \"data\" }}`");
+        let Kind::Map(entries) = value.kind else {
+            self.wrong_type(name, "a map of strings", &value, &hint, report);
+            return None;
+        };
+        let mut texts = Vec::new();
+        for (key, value) in entries {
+            match value.kind {
+                Kind::Text(text) => texts.push((key, text)),
+                _ => self.wrong_type(name, "a map of strings", &value, &hint, report),
+            }
+        }
+        Some(texts)
+    }
+}
+
+/// Prints the block's kind and name, as in `stream "clicks"`.
+impl fmt::Display for Attributes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} \"{}\"", self.kind, self.name)
+    }
+}

@@ -1,0 +1,22 @@
+//! Limits of a configuration.
+
+/// `*.hcl` files in a folder.
+pub(crate) const FILES_MAX: usize = 256;
+
+/// One `*.hcl`, schema or SQL file, in bytes.
+pub(crate) const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Blocks in a folder.
+pub(crate) const BLOCKS_MAX: usize = 4096;
+
+/// Elements of a list, and of a set of tags.
+pub(crate) const ELEMENTS_MAX: usize = 256;
+
+/// What strings and templates may evaluate to, in bytes.
+pub(crate) const TEXT_BYTES_MAX: usize = 256 * 1024;
+
+/// Diagnostics that are reported at once; the last one tells how many were left out.
+pub(crate) const DIAGNOSTICS_MAX: usize = 100;
+
+/// Buckets of a table.
+pub(crate) const BUCKETS_MAX: u32 = 1024;

@@ -1,0 +1,174 @@
+//! The checked plan: plain data that the runtime follows.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use url::Url;
+use weir_schema::{Compatibility, Schema};
+use weir_types::{ByteSize, FunctionName, LookupName, StreamName, TableName};
+
+use crate::{Diagnostic, Place};
+
+/// Everything that a folder's configuration asks for.
+#[derive(Debug)]
+pub struct Plan {
+    /// Streams by name.
+    pub streams: BTreeMap<StreamName, StreamPlan>,
+    /// Lookups by name.
+    pub lookups: BTreeMap<LookupName, LookupPlan>,
+    /// Functions by name.
+    pub functions: BTreeMap<FunctionName, FunctionPlan>,
+    /// Tables by name.
+    pub tables: BTreeMap<TableName, TablePlan>,
+    /// Variables by name.
+    pub variables: BTreeMap<String, VariablePlan>,
+    /// What may not be meant, in the order of places.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A `stream` block.
+#[derive(Debug)]
+pub struct StreamPlan {
+    /// The stream's name.
+    pub name: StreamName,
+    /// What every record is checked against: a record's schema, which columns can hold.
+    pub schema: Schema,
+    /// Where the schema was read from.
+    pub schema_path: PathBuf,
+    /// The records' columns, as functions and tables see them.
+    pub columns: SchemaRef,
+    /// The field whose equal values keep records in order; none: records are spread evenly.
+    pub key: Option<String>,
+    /// The field of the event time.
+    pub time: Option<String>,
+    /// The fields by which a repeat is recognised; empty: repeats are not.
+    pub id: Vec<String>,
+    /// Shards, 1 to [`weir_types::limits::SHARDS_MAX`].
+    pub shards: u32,
+    /// How long records are kept.
+    pub retention: Duration,
+    /// How many bytes of records are kept at most.
+    pub retention_bytes: Option<ByteSize>,
+    /// The text that means null in CSV.
+    pub null_text: Option<String>,
+    /// What a new version of the schema must keep to; none: the registry's own setting.
+    pub compatibility: Option<Compatibility>,
+    /// Where the block is.
+    pub place: Place,
+}
+
+/// A `lookup` block.
+#[derive(Debug)]
+pub struct LookupPlan {
+    /// The lookup's name.
+    pub name: LookupName,
+    /// The CSV file.
+    pub path: PathBuf,
+    /// How often the file is looked at for changes; none: only at the start.
+    pub refresh: Option<Duration>,
+    /// The text that means null.
+    pub null_text: Option<String>,
+    /// The columns that the file has now.
+    pub columns: SchemaRef,
+    /// Where the block is.
+    pub place: Place,
+}
+
+/// A `function` block.
+#[derive(Debug)]
+pub struct FunctionPlan {
+    /// The function's name.
+    pub name: FunctionName,
+    /// The stream whose records it turns.
+    pub on: StreamName,
+    /// The query, which [`weir_function::SqlFunction::plan`] took.
+    pub sql: String,
+    /// Where its rows go.
+    pub to: TableName,
+    /// The lookups that the query reads.
+    pub reads: Vec<LookupName>,
+    /// The columns of its rows.
+    pub output: SchemaRef,
+    /// Where the block is.
+    pub place: Place,
+}
+
+/// Where a table's rows come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableSource {
+    /// A stream's records as they are.
+    Stream(StreamName),
+    /// What a function makes of a stream's records.
+    Function(FunctionName),
+}
+
+/// How a table is cut into partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartitionBy {
+    /// It is not.
+    None,
+    /// By the UTC day of a column.
+    Day(String),
+    /// By the UTC hour of a column.
+    Hour(String),
+}
+
+/// What becomes of a row that came late or has no event time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rule {
+    /// It is stored and counted.
+    #[default]
+    Keep,
+    /// It is parked with its cause.
+    DeadLetter,
+}
+
+/// A `table` block.
+#[derive(Debug)]
+pub struct TablePlan {
+    /// The table's name.
+    pub name: TableName,
+    /// Where its rows come from.
+    pub source: TableSource,
+    /// The stream at the beginning of its flow.
+    pub stream: StreamName,
+    /// The columns of its rows, without those that partitions and buckets add.
+    pub columns: SchemaRef,
+    /// How it is cut into partitions.
+    pub partition_by: PartitionBy,
+    /// The column of the event time: what partitions are cut by, or else the stream's time if the rows have it.
+    pub event_time: Option<String>,
+    /// Buckets of a partition, by hash of the id.
+    pub buckets: u32,
+    /// How long after its end a partition may still change; none: without end.
+    pub lookback: Option<Duration>,
+    /// The columns by which a repeat is recognised; empty: repeats are kept.
+    pub unique_by: Vec<String>,
+    /// How long rows may wait for their commit.
+    pub freshness: Duration,
+    /// What becomes of rows older than the lookback.
+    pub late: Rule,
+    /// What becomes of rows without event time, or with an absurd one.
+    pub timeless: Rule,
+    /// Where the table is stored; none: in the data folder.
+    pub location: Option<Url>,
+    /// The size that merged files should have; none: the table's own default.
+    pub target_file_size: Option<ByteSize>,
+    /// Tags by name.
+    pub tags: BTreeMap<String, String>,
+    /// Where the block is.
+    pub place: Place,
+}
+
+/// A `variable` block.
+#[derive(Debug)]
+pub struct VariablePlan {
+    /// The variable's name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Where the block is.
+    pub place: Place,
+}
