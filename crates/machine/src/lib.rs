@@ -11,6 +11,8 @@
 mod machine;
 mod owner;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 
 pub use machine::{At, Machine, RestoreError};
 pub use owner::{OpenError, Options, Owner, SubmitError};

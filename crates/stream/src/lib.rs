@@ -15,6 +15,8 @@ mod reader;
 mod retention;
 mod route;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use block::{BlockError, Record, Records};

@@ -3,6 +3,7 @@
 //! While one chunk is being made durable the caller fills the next; at most those two are in memory. A chunk is cut by
 //! the bytes and number of its records alone, so that a batch that is sent again is cut at the same places.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,7 @@ pub struct Writer {
     spread_to: ShardId,
     builders: Vec<Builder>,
     bytes: usize,
+    ready: VecDeque<Chunk>,
     under_way: Option<JoinHandle<Stored>>,
     receipt: Receipt,
 }
@@ -101,6 +103,7 @@ impl Writer {
             spread_to: ShardId(0),
             builders,
             bytes: 0,
+            ready: VecDeque::new(),
             under_way: None,
             receipt: Receipt::default(),
         };
@@ -117,16 +120,19 @@ impl Writer {
         };
         self.builders[shard.0 as usize].push(fingerprint, None, body);
         self.bytes += body.len() + 8;
-        self.bytes >= CHUNK_BYTES
+        if self.bytes >= CHUNK_BYTES {
+            self.cut();
+        }
+        !self.ready.is_empty()
     }
 
-    /// Hands the records so far to the log, and waits until those of the flush before are durable.
+    /// Hands the full chunks to the log. On return at most one is still being made durable.
     ///
     /// # Errors
     /// See [`WriteError`]; the batch has failed then.
     pub async fn flush(&mut self) -> Result<(), WriteError> {
-        self.settle().await?;
-        if let Some(chunk) = self.cut() {
+        while let Some(chunk) = self.ready.pop_front() {
+            self.settle().await?;
             self.under_way = Some(tokio::spawn(store(self.stream.clone(), chunk)));
         }
         Ok(())
@@ -137,11 +143,13 @@ impl Writer {
     /// # Errors
     /// See [`WriteError`].
     pub async fn finish(mut self) -> Result<Receipt, WriteError> {
-        self.settle().await?;
-        if let Some(chunk) = self.cut() {
+        self.cut();
+        while let Some(chunk) = self.ready.pop_front() {
+            self.settle().await?;
             let stored = store(self.stream.clone(), chunk).await;
             self.take_in(stored)?;
         }
+        self.settle().await?;
         if let Some((_, _, progress)) = &mut self.batch {
             progress.finish();
         }
@@ -162,10 +170,10 @@ impl Writer {
         shard_of_hash(hash, self.builders.len() as u32)
     }
 
-    /// Takes the filled builders as a chunk, without the parts that their shards hold already.
-    fn cut(&mut self) -> Option<Chunk> {
+    /// Makes the records so far a chunk, without the parts that their shards hold already.
+    fn cut(&mut self) {
         if self.bytes == 0 {
-            return None;
+            return;
         }
         self.bytes = 0;
         let number = self.chunk;
@@ -187,7 +195,7 @@ impl Writer {
         }
         self.chunk += 1;
         self.spread_to = self.choose_spread();
-        Some(Chunk { number, parts })
+        self.ready.push_back(Chunk { number, parts });
     }
 
     async fn settle(&mut self) -> Result<(), WriteError> {
