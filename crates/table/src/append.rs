@@ -14,7 +14,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 
-use crate::buffer::{Chunk, Keys};
+use crate::buffer::{self, Chunk, Keys};
 use crate::columns;
 use crate::error::{AppendError, FileError};
 use crate::file::DataFile;
@@ -69,7 +69,7 @@ impl Table {
         let sealed = state.sealed.as_ref().map_or(0, |sealed| sealed.buffer.bytes);
         let bytes = state.open.bytes + sealed;
         // An empty buffer takes any batch: a limit must not make one impossible.
-        if bytes > 0 && bytes.saturating_add(batch.get_array_memory_size() as u64) > self.spec.buffer_bytes_max {
+        if bytes > 0 && bytes.saturating_add(buffer::bytes_of(batch)) > self.spec.buffer_bytes_max {
             return Err(AppendError::Full {
                 table: self.spec.name.clone(),
                 bytes,

@@ -23,6 +23,11 @@ const GATHER_ROWS: usize = 8192;
 /// A batch that holds on to more than so many bytes that it doesn't show is copied.
 const HIDDEN_BYTES_MAX: usize = 64 << 10;
 
+/// Returns what a batch takes in a buffer.
+pub(crate) fn bytes_of(batch: &RecordBatch) -> u64 {
+    batch.get_array_memory_size() as u64 + batch.num_rows() as u64 * ROW_BYTES
+}
+
 /// Rows of one batch.
 pub(crate) struct Chunk {
     batch: RecordBatch,
@@ -47,7 +52,7 @@ impl Chunk {
                 values.into_iter().zip(keep).filter_map(|(value, keep)| keep.then_some(value)).collect()
             }
         }
-        let bytes = batch.get_array_memory_size() as u64 + batch.num_rows() as u64 * ROW_BYTES;
+        let bytes = bytes_of(&batch);
         Ok(Self {
             batch,
             places,

@@ -43,7 +43,8 @@ const WRITES_AT_ONCE: usize = 8;
 const CHECKPOINT_COMMITS: u64 = 50;
 
 impl Table {
-    /// Makes the buffer and the positions durable in one transaction. Without either to store, it does nothing.
+    /// Makes the buffer and the positions durable in one transaction (two, if an earlier commit failed: first what that
+    /// was about). Without either to store, it does nothing.
     ///
     /// If the future is dropped, the commit may still have happened; the next one finds out.
     ///
@@ -52,6 +53,20 @@ impl Table {
     pub async fn commit(&self) -> Result<Committed, CommitError> {
         let mut writing = self.writing.lock().await;
         self.resolve(&mut writing).await?;
+        let is_left_over = self.state().sealed.is_some();
+        let mut committed = self.commit_one(&mut writing).await?;
+        if is_left_over {
+            let newer = self.commit_one(&mut writing).await?;
+            committed.version = newer.version;
+            committed.rows += newer.rows;
+            committed.files += newer.files;
+            committed.bytes += newer.bytes;
+        }
+        self.checkpoint_if_due(&mut writing).await;
+        Ok(committed)
+    }
+
+    async fn commit_one(&self, writing: &mut Writing) -> Result<Committed, CommitError> {
         let Some(sealed) = self.seal() else { return Ok(self.nothing()) };
         let adds = match &writing.written {
             Some(adds) => adds.clone(),
@@ -61,7 +76,7 @@ impl Table {
                 adds
             }
         };
-        self.transact(&mut writing, |commits| {
+        self.transact(writing, |commits| {
             let state = self.state();
             let moved =
                 sealed.positions.iter().filter(|(source, position)| state.committed.get(*source) != Some(position));
@@ -72,14 +87,12 @@ impl Table {
             })
         })
         .await?;
-        let committed = Committed {
+        Ok(Committed {
             version: self.state().version,
             rows: sealed.buffer.rows,
             files: adds.len() as u64,
             bytes: adds.iter().map(|add| add.file.size).sum(),
-        };
-        self.checkpoint_if_due(&mut writing).await;
-        Ok(committed)
+        })
     }
 
     fn nothing(&self) -> Committed {

@@ -65,6 +65,17 @@ pub enum OpenError {
         /// Why.
         reason: String,
     },
+    /// The folder can't be made.
+    #[error("make the folder `{root}` for table `{table}`")]
+    Folder {
+        /// The table.
+        table: TableName,
+        /// The folder.
+        root: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The Delta log can't be read or written.
     #[error("open the Delta log of table `{table}` in `{root}`")]
     Log {

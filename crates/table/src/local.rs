@@ -67,7 +67,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 }
 
 /// Makes a folder and those above it durably.
-fn make_folder(folder: &FsPath) -> io::Result<()> {
+pub(crate) fn make_folder(folder: &FsPath) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }

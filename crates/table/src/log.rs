@@ -301,7 +301,7 @@ impl Log {
         Ok((positions, commits.unwrap_or(0)))
     }
 
-    /// Returns the files that were removed since `since` (milliseconds since 1970), as far as the log remembers.
+    /// Returns the files that were removed after `since` (milliseconds since 1970), as far as the log remembers.
     pub(crate) async fn removed_since(&self, snapshot: SnapshotRef, since: i64) -> Result<HashSet<Path>, KernelError> {
         self.blocking(move |log| {
             let remove = StructType::try_new([
@@ -315,7 +315,7 @@ impl Log {
                 let remove = struct_of(&batch, "remove")?;
                 let (paths, times) = (text_of(remove, "path")?, long_of(remove, "deletionTimestamp")?);
                 for row in (0..batch.num_rows()).filter(|row| remove.is_valid(*row) && paths.is_valid(*row)) {
-                    if times.is_null(row) || times.value(row) >= since {
+                    if times.is_null(row) || times.value(row) > since {
                         removed.insert(log.location(paths.value(row))?);
                     }
                 }

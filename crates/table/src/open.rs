@@ -4,6 +4,7 @@
 //! ids, the columns of the ids, the partitioning and the number of buckets.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
 use delta_kernel::KernelError;
@@ -16,6 +17,7 @@ use crate::buffer::Buffer;
 use crate::columns;
 use crate::error::OpenError;
 use crate::id::Hasher;
+use crate::local;
 use crate::log::{self, Contents, Log};
 use crate::place::Layout;
 use crate::spec::{PartitionBy, Spec};
@@ -43,6 +45,7 @@ impl Table {
     pub async fn open(spec: Spec, store: Arc<dyn ObjectStore>, root: Url, env: Env) -> Result<Self, OpenError> {
         spec.validate()?;
         let (root, folder) = folder_of(&spec, root)?;
+        make_local(&spec, &root).await?;
         let layout = Layout::of(&spec.partition_by, spec.buckets);
         let log = Log::new(store.clone(), root.clone(), folder.clone(), env.clone());
         let failed = |source| OpenError::Log { table: spec.name.clone(), root: root.to_string(), source };
@@ -102,6 +105,17 @@ fn folder_of(spec: &Spec, mut root: Url) -> Result<(Url, Path), OpenError> {
         return Err(refuse(&root, "a table needs a folder of its own".to_owned()));
     }
     Ok((root, folder))
+}
+
+/// Makes the folder of a `file` URL: the kernel wants to find it.
+async fn make_local(spec: &Spec, root: &Url) -> Result<(), OpenError> {
+    let Some(path) = (root.scheme() == "file").then(|| root.to_file_path().ok()).flatten() else { return Ok(()) };
+    let made = tokio::task::spawn_blocking(move || local::make_folder(&path)).await;
+    made.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|source| OpenError::Folder {
+        table: spec.name.clone(),
+        root: root.to_string(),
+        source,
+    })
 }
 
 fn properties(spec: &Spec, key: u128) -> Vec<(&'static str, String)> {

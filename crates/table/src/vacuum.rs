@@ -44,6 +44,7 @@ impl Table {
         let _one = self.merging.lock().await;
         let cutoff = self.env.now().before(keep).0;
         let failed = |source| VacuumError::Store { table: self.spec.name.clone(), source };
+        let log_failed = |source| VacuumError::Log { table: self.spec.name.clone(), source };
         let listed: Vec<ObjectMeta> = self.store.list(Some(&self.folder)).try_collect().await.map_err(failed)?;
         let (data, log) = listed.into_iter().partition::<Vec<_>, _>(|object| !self.is_of_log(&object.location));
 
@@ -51,20 +52,25 @@ impl Table {
         let (snapshot, live) = {
             // While this is held no commit is between writing its files and naming them. What is written later was not listed.
             let mut writing = self.writing.lock().await;
-            self.resolve(&mut writing).await.map_err(|source| self.log_failed(source))?;
+            self.resolve(&mut writing).await.map_err(|source| self.unresolved(source))?;
             if writing.since_checkpoint >= CHECKPOINT_COMMITS {
                 let written = self.log.checkpoint(writing.snapshot.clone()).await;
-                writing.snapshot =
-                    written.map_err(|source| VacuumError::Log { table: self.spec.name.clone(), source })?;
+                writing.snapshot = written.map_err(log_failed)?;
                 writing.since_checkpoint = 0;
                 vacuumed.checkpoint = Some(writing.snapshot.version());
+            }
+            // Another process may have written a newer checkpoint: our snapshot must not need what lies before it.
+            if let Some(fresh) = self.log.load().await.map_err(log_failed)?
+                && fresh.version() == writing.snapshot.version()
+            {
+                writing.snapshot = fresh;
             }
             let mut live: HashSet<Path> = self.state().files.list().iter().map(|file| file.location.clone()).collect();
             live.extend(writing.written.iter().flat_map(|adds| adds.iter()).map(|add| add.file.location.clone()));
             (writing.snapshot.clone(), live)
         };
         let removed = self.log.removed_since(snapshot, cutoff).await;
-        let removed = removed.map_err(|source| VacuumError::Log { table: self.spec.name.clone(), source })?;
+        let removed = removed.map_err(log_failed)?;
 
         let is_dead = |object: &ObjectMeta| {
             let path = &object.location;
@@ -101,7 +107,7 @@ impl Table {
         Ok(())
     }
 
-    fn log_failed(&self, source: crate::CommitError) -> VacuumError {
+    fn unresolved(&self, source: crate::CommitError) -> VacuumError {
         match source {
             crate::CommitError::Log { table, source } => VacuumError::Log { table, source },
             other => VacuumError::Commit(other),
