@@ -114,10 +114,7 @@ impl Writer {
     /// Writes until the queue is closed and empty, or what is durable is unknown.
     pub(crate) fn run(mut self) {
         while let Some(batch) = self.shared.queue.take(self.shared.options.group_bytes_max) {
-            let bytes = batch.bytes;
-            let written = self.commit(batch);
-            self.shared.queue.release(bytes);
-            if written.is_err() {
+            if self.commit(batch).is_err() {
                 self.shared.queue.abandon();
                 self.shared.set_closed();
                 return;
@@ -133,6 +130,8 @@ impl Writer {
     fn commit(&mut self, batch: Batch) -> Result<(), ()> {
         let mut group = Group::plan(&self.shared, batch.requests);
         let written = self.write(&mut group);
+        // Before the answers: a caller that has its answer finds room for its next request.
+        self.shared.queue.release(batch.bytes);
         match written {
             Ok(staged) => {
                 self.publish(&mut group, &staged);
@@ -179,8 +178,12 @@ impl Writer {
             return Ok(Bytes::new());
         }
         let full = self.end - self.segment.frames_start >= self.shared.options.segment_bytes;
-        if full && group.has_records() {
-            self.roll()?;
+        if full {
+            match self.roll() {
+                // A full disk must not keep a trim from making space: it goes to the reserve behind the full segment.
+                Err(Failure::Refused(_)) if !group.has_records() => {}
+                rolled => rolled?,
+            }
         }
         let mut encoded = Encoded::new(self.end, self.previous, group.staged_bytes(COPY_BYTES));
         for frame in &mut group.frames {

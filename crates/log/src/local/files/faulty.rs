@@ -47,6 +47,7 @@ struct State {
     locked: bool,
     bytes_max: u64,
     failing_syncs: u32,
+    failing_writes: u32,
     short: bool,
     syncs_failed: u32,
 }
@@ -198,6 +199,7 @@ impl FaultyFiles {
             locked: false,
             bytes_max: u64::MAX,
             failing_syncs: 0,
+            failing_writes: 0,
             short: false,
             syncs_failed: 0,
         };
@@ -246,6 +248,11 @@ impl FaultyFiles {
     /// Lets the next syncs fail, and lose what they were to make durable.
     pub fn fail_syncs(&self, count: u32) {
         self.state().failing_syncs = count;
+    }
+
+    /// Lets the next writes fail, each after a part of it was written.
+    pub fn fail_writes(&self, count: u32) {
+        self.state().failing_writes = count;
     }
 
     /// Returns how many failed syncs were reported: each would have ended the process.
@@ -439,7 +446,9 @@ impl File for FaultyFile {
         let mut state = self.state()?;
         let fails = state.count()?;
         let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-        if (fails || state.short) && bytes.len() > 1 {
+        let refused = state.failing_writes > 0;
+        state.failing_writes = state.failing_writes.saturating_sub(1);
+        if (fails || refused || state.short) && bytes.len() > 1 {
             bytes.truncate(1 + state.random.next() as usize % bytes.len());
         }
         let end = offset as usize + bytes.len();
@@ -454,7 +463,11 @@ impl File for FaultyFile {
         }
         let written = bytes.len();
         state.contents[self.content].change(Change::Write { offset: offset as usize, bytes });
-        if fails { Err(off()) } else { Ok(written) }
+        match (fails, refused) {
+            (true, _) => Err(off()),
+            (_, true) => Err(io::Error::other("the disk refused to write")),
+            _ => Ok(written),
+        }
     }
 
     fn len(&self) -> io::Result<u64> {
