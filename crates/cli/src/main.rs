@@ -1,1 +1,81 @@
-fn main() {}
+//! The `weir` command: the only printer.
+//!
+//! stdout is data, stderr is everything else; `--json` works on every command that answers; exit codes are those of
+//! [`exit::Exit`]. Each command is a file of its own.
+
+mod check;
+mod client;
+mod demo;
+mod exit;
+mod log;
+mod output;
+mod query;
+mod send;
+mod serve;
+mod status;
+mod tail;
+mod telemetry;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::Exit;
+
+/// Keeps its memory small under the many short allocations of parsing, and gives it back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A serverless data pipeline in one binary: streams, SQL functions, and exactly-once tables.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, propagate_version = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the flights example in a temporary folder and ask it three questions
+    Demo(demo::Args),
+    /// Run the folder's plan until SIGINT or SIGTERM
+    Up(up::Args),
+    /// Check a folder's configuration, schemas and SQL without starting anything
+    Check(check::Args),
+    /// Send files of records to a stream
+    Send(send::Args),
+    /// Answer SQL over tables and lookups
+    Query(query::Args),
+    /// Print a stream's records as JSON lines
+    Tail(tail::Args),
+    /// Show streams, tables and lookups
+    Status(status::Args),
+    /// Look into a data folder's log, verify it, or repair it
+    Log(log::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Demo(args) => demo::run(args),
+        Command::Up(args) => up::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Send(args) => send::run(args),
+        Command::Query(args) => query::run(args),
+        Command::Tail(args) => tail::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Log(args) => log::run(args),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            // A reader that has enough (`weir query ... | head`) is no failure.
+            if output::is_broken_pipe(&error) {
+                return Exit::Done.into();
+            }
+            output::error(&error);
+            exit::of_error(&error).into()
+        }
+    }
+}

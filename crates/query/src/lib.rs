@@ -14,7 +14,9 @@ mod engine;
 mod error;
 mod source;
 
+
 pub use answer::Answer;
+pub use datafusion::common::ScalarValue;
 pub use engine::{Engine, Limits, Parsed};
 pub use error::QueryError;
 pub use source::{File, Source};

@@ -1,1 +1,37 @@
-//! Takes a plan and runs it.
+//! Takes a checked plan and runs it: the only crate that knows all the nouns.
+//!
+//!     deliver (door) --> streams --> pipelines: decode, function --> tables
+//!                           |              |                           |
+//!                           +--------------+--- query: tables joined with the rows behind their last commit
+//!
+//! A [`Node`] is everything of one process: its log engine, machines, streams, lookups, tables, and the tasks that move
+//! records between them. It knows no HTTP: the server and the tests call the same methods.
+//!
+//! Invariants: what is acknowledged is durable; a table's rows and the positions that they came from are committed
+//! together; a query sees every record that was acknowledged before it began.
+
+mod dead;
+mod door;
+mod durable;
+mod folder;
+mod lookups;
+mod node;
+mod pipeline;
+mod query;
+mod schemas;
+mod status;
+mod streams;
+mod tail;
+mod upkeep;
+
+pub use dead::{Cause, DeadLetterError};
+pub use door::{
+    BodyError, DOOR_BYTES_MAX, DeliverError, Delivery, Encoding, Failed, Format, NoRoom, Place, REFUSALS_LISTED_MAX,
+    Refusal, Report, SILENCE_MAX, UnknownEncoding, UnknownFormat,
+};
+pub use folder::{Folder, FolderError};
+pub use node::{CloseError, Node, Options, StartError};
+pub use query::QueryFailed;
+pub use schemas::Catalog;
+pub use status::{LookupStatus, ShardStatus, Status, StreamStatus, TableStatus};
+pub use tail::{TailError, TailPage, TailRecord};

@@ -1,1 +1,20 @@
-//! HTTP on one port.
+//! HTTP on one port: the native API under `/v1`, readiness, and metrics.
+//!
+//! Handlers translate and nothing more: what they do is a method of [`weir_runtime::Node`], so that the CLI and tests can do
+//! the same without HTTP. Every connection has limits: how many there are, how long a head may take, how long a body may
+//! be silent.
+
+mod error;
+mod listen;
+mod metrics;
+mod query;
+mod records;
+mod rows;
+mod routes;
+mod schemas;
+mod status;
+
+pub use error::{ErrorBody, ErrorCode, ErrorReply};
+pub use listen::{CONNECTIONS_MAX, GRACE, HEAD_TIMEOUT, ServeError, serve};
+pub use query::QueryRequest;
+pub use rows::RowFormat;

@@ -1,0 +1,98 @@
+//! `weir check`: is the configuration right?
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args as ClapArgs;
+use weir_config::{Diagnostic, Inputs, Plan};
+
+use crate::exit::Exit;
+use crate::output;
+
+/// What fills in the plan's variables.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct VarArgs {
+    /// A variable's value
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = parse_var)]
+    pub vars: Vec<(String, String)>,
+}
+
+fn parse_var(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// The folder with `weir.hcl`
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    #[command(flatten)]
+    vars: VarArgs,
+    /// Print what was found as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let loaded = load(&args.dir, &args.vars);
+    if args.json {
+        let found = match &loaded {
+            Ok(plan) => &plan.warnings,
+            Err(found) => found,
+        };
+        let listed: Vec<_> = found.iter().map(as_json).collect();
+        let text = serde_json::json!({ "ok": loaded.is_ok(), "diagnostics": listed });
+        output::data(&format!("{text}\n"))?;
+        return Ok(if loaded.is_ok() { Exit::Done } else { Exit::Configuration });
+    }
+    match loaded {
+        Ok(plan) => {
+            show(&plan.warnings);
+            let line = format!(
+                "{} is right: {}, {}, {}, {}\n",
+                args.dir.display(),
+                plural(plan.streams.len(), "stream"),
+                plural(plan.lookups.len(), "lookup"),
+                plural(plan.functions.len(), "function"),
+                plural(plan.tables.len(), "table"),
+            );
+            output::data(&line)?;
+            Ok(Exit::Done)
+        }
+        Err(found) => {
+            show(&found);
+            Ok(Exit::Configuration)
+        }
+    }
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+fn as_json(found: &Diagnostic) -> serde_json::Value {
+    serde_json::json!({
+        "severity": format!("{:?}", found.severity).to_lowercase(),
+        "message": found.message,
+        "file": found.place.as_ref().map(|place| place.file()),
+        "line": found.place.as_ref().and_then(|place| place.line()),
+        "column": found.place.as_ref().and_then(|place| place.column()),
+        "hint": found.hint,
+    })
+}
+
+/// Reads and checks a folder.
+pub fn load(dir: &Path, vars: &VarArgs) -> Result<Plan, Vec<Diagnostic>> {
+    let vars: BTreeMap<String, String> = vars.vars.iter().cloned().collect();
+    weir_config::load(dir, &Inputs::new(vars, |name| std::env::var(name).ok()))
+}
+
+/// Shows diagnostics on stderr.
+pub fn show(found: &[Diagnostic]) {
+    for diagnostic in found {
+        output::note(&diagnostic.render());
+    }
+}

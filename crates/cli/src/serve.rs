@@ -1,0 +1,81 @@
+//! Running a node behind HTTP: what `up` and `demo` share.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use weir_config::Plan;
+use weir_env::Env;
+use weir_runtime::{Node, Options};
+use weir_server::ServeError;
+
+/// How long ending may take after the last request: commits, snapshots, the log.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A node that serves.
+pub struct Serving {
+    pub address: SocketAddr,
+    pub node: Arc<Node>,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<Result<(), ServeError>>,
+}
+
+/// Starts a node and serves it on the listener.
+pub async fn start(plan: Plan, data: &Path, listener: TcpListener) -> anyhow::Result<Serving> {
+    let address = listener.local_addr().context("find the address")?;
+    let node = Node::start(plan, data, Env::system(), Options::default()).await?;
+    let (stop, stopped) = oneshot::channel();
+    let served = node.clone();
+    let server = tokio::spawn(async move {
+        weir_server::serve(listener, served, async {
+            // A sender that is dropped ends the server as well.
+            let _ = stopped.await;
+        })
+        .await
+    });
+    Ok(Serving { address, node, stop, server })
+}
+
+impl Serving {
+    /// Lets requests end, commits, and closes.
+    pub async fn end(self) -> anyhow::Result<()> {
+        let _ = self.stop.send(());
+        self.server.await.context("the server")??;
+        let env = self.node.env().clone();
+        match env.within(CLOSE_TIMEOUT, self.node.close()).await {
+            Some(closed) => Ok(closed?),
+            None => anyhow::bail!(
+                "closing took longer than {} s; nothing that was acknowledged is lost, the next start reads it again",
+                CLOSE_TIMEOUT.as_secs()
+            ),
+        }
+    }
+}
+
+/// Completes at SIGINT or SIGTERM.
+pub async fn until_told() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// The runtime of a server.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // Few threads that may block: files, Delta, Parquet.
+        .max_blocking_threads(32)
+        .thread_keep_alive(Duration::from_secs(5))
+        .build()
+        .context("start the runtime")
+}

@@ -1,0 +1,109 @@
+//! `weir status`: what runs, and how far it is.
+
+use clap::Args as ClapArgs;
+use serde_json::Value;
+use weir_types::ByteSize;
+
+use crate::client::{self, Client, ServerArgs};
+use crate::exit::Exit;
+use crate::output;
+
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let client = Client::new(&args.server)?;
+    let status: Value = client::block_on(async {
+        let response = client.send(client.get("/v1/status")).await?;
+        Ok(serde_json::from_slice(&response.bytes().await?)?)
+    })?;
+    if args.json {
+        output::data(&format!("{status}\n"))?;
+    } else {
+        output::data(&render(&status))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn number(value: &Value) -> String {
+    output::count(value.as_u64().unwrap_or_default())
+}
+
+fn bytes(value: &Value) -> String {
+    ByteSize(value.as_u64().unwrap_or_default()).to_string()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn render(status: &Value) -> String {
+    let list = |name: &str| status[name].as_array().cloned().unwrap_or_default();
+    let mut out = format!(
+        "weir {}  data in {}  log {}\n",
+        text(&status["version"]),
+        text(&status["data"]),
+        bytes(&status["log_bytes"])
+    );
+    let streams = list("streams");
+    if !streams.is_empty() {
+        let rows = streams.iter().map(|stream| {
+            vec![
+                text(&stream["name"]),
+                stream["shards"].as_array().map_or(0, Vec::len).to_string(),
+                number(&stream["records"]),
+                bytes(&stream["bytes"]),
+                number(&stream["received"]),
+                number(&stream["stored"]),
+                number(&stream["repeated"]),
+                number(&stream["refused"]),
+            ]
+        });
+        let header = ["stream", "shards", "records", "bytes", "received", "stored", "repeated", "refused"];
+        out.push_str(&output::table(&header, rows));
+        out.push('\n');
+    }
+    let tables = list("tables");
+    if !tables.is_empty() {
+        let rows = tables.iter().map(|table| {
+            vec![
+                text(&table["name"]),
+                number(&table["version"]),
+                number(&table["rows"]),
+                number(&table["files"]),
+                bytes(&table["bytes"]),
+                number(&table["pending"]),
+                number(&table["behind"]),
+                number(&table["repeats"]),
+                number(&table["late"]),
+                number(&table["timeless"]),
+            ]
+        });
+        let header = ["table", "version", "rows", "files", "bytes", "pending", "behind", "repeats", "late", "timeless"];
+        out.push_str(&output::table(&header, rows));
+        out.push('\n');
+    }
+    let lookups = list("lookups");
+    if !lookups.is_empty() {
+        let rows = lookups.iter().map(|lookup| vec![text(&lookup["name"]), number(&lookup["rows"])]);
+        out.push_str(&output::table(&["lookup", "rows"], rows));
+        out.push('\n');
+    }
+    for table in &tables {
+        if let Some(trouble) = table["trouble"].as_str() {
+            out.push_str(&format!("table {} stands still: {trouble}\n", text(&table["name"])));
+        }
+    }
+    for lookup in &lookups {
+        if let Some(failing) = lookup["failing"].as_str() {
+            out.push_str(&format!("lookup {} could not be refreshed: {failing}\n", text(&lookup["name"])));
+        }
+    }
+    out
+}

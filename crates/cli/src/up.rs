@@ -1,0 +1,57 @@
+//! `weir up`: run a folder's plan.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args as ClapArgs;
+use tokio::net::TcpListener;
+
+use crate::check::{self, VarArgs};
+use crate::exit::Exit;
+use crate::telemetry::{self, LogFormat};
+use crate::{output, serve};
+
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// The folder with `weir.hcl`
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// Where the data are kept [default: DIR/.weir]
+    #[arg(long, value_name = "PATH", env = "WEIR_DATA")]
+    data: Option<PathBuf>,
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", env = "WEIR_LISTEN", default_value = "127.0.0.1:4566")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    vars: VarArgs,
+    /// How logs are written
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log: LogFormat,
+}
+
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    telemetry::start(args.log, "info,datafusion=warn,delta_kernel=warn,object_store=warn");
+    let plan = match check::load(&args.dir, &args.vars) {
+        Ok(plan) => plan,
+        Err(found) => {
+            check::show(&found);
+            return Ok(Exit::Configuration);
+        }
+    };
+    check::show(&plan.warnings);
+    let data = args.data.unwrap_or_else(|| args.dir.join(".weir"));
+    let runtime = serve::runtime()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(args.listen).await.with_context(|| {
+            format!("listen on {} (is another weir running? --listen chooses another address)", args.listen)
+        })?;
+        let serving = serve::start(plan, &data, listener).await?;
+        let folder = serving.node.folder().root().display().to_string();
+        output::data(&format!("weir is ready at http://{} (data in {folder})\n", serving.address))?;
+        serve::until_told().await?;
+        tracing::info!("ending");
+        serving.end().await
+    })?;
+    Ok(Exit::Done)
+}

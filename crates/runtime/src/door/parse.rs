@@ -1,0 +1,283 @@
+//! From bytes of any form to checked Avro records in a stream's writer.
+
+use std::sync::Arc;
+
+use weir_schema::{
+    ContainerReader, CsvOptions, CsvReader, Extractor, Form, JsonEncoder, LineSplitter, Lookup, RecordError, Schema,
+    ValueSplitter, WireError, wire,
+};
+use weir_stream::{Receipt, Route, Writer};
+use weir_types::limits::RECORD_BYTES_MAX;
+
+use super::report::Report;
+use super::DeliverError;
+use crate::dead::{Cause, Letter};
+use crate::node::Node;
+use crate::streams::OpenStream;
+
+
+/// Where checked records go, and where the others are noted.
+pub(super) struct Sink<'r> {
+    stream: Arc<OpenStream>,
+    writer: Writer,
+    report: &'r mut Report,
+    letters: Vec<Letter>,
+    keys: Vec<(weir_types::Fingerprint, Option<Extractor>)>,
+    ranges: Vec<std::ops::Range<usize>>,
+    flush_due: bool,
+}
+
+impl<'r> Sink<'r> {
+    pub fn new(stream: Arc<OpenStream>, writer: Writer, report: &'r mut Report) -> Self {
+        Self {
+            stream,
+            writer,
+            report,
+            letters: Vec::new(),
+            keys: Vec::new(),
+            ranges: Vec::new(),
+            flush_due: false,
+        }
+    }
+
+    /// Takes a checked record of the given schema.
+    fn take(&mut self, line: u64, schema: &Schema, record: &[u8]) {
+        if record.len() > RECORD_BYTES_MAX {
+            let reason = format!("the record has {} bytes, and may have {RECORD_BYTES_MAX}", record.len());
+            return self.report.refuse(line, "", &reason);
+        }
+        let fingerprint = schema.fingerprint();
+        let known = self.keys.iter().position(|(known, _)| *known == fingerprint).unwrap_or_else(|| {
+            self.keys.push((fingerprint, self.stream.key_of(schema)));
+            self.keys.len() - 1
+        });
+        let route = match &self.keys[known].1 {
+            Some(extractor) => {
+                self.ranges.clear();
+                if let Err(error) = extractor.ranges(record, &mut self.ranges) {
+                    return self.report.refuse(line, &error.field, &error.reason);
+                }
+                match self.ranges.first() {
+                    Some(range) => Route::Key(&record[range.clone()]),
+                    None => Route::Spread,
+                }
+            }
+            None => Route::Spread,
+        };
+        self.report.received += 1;
+        self.flush_due |= self.writer.push(route, fingerprint, record);
+    }
+
+    fn refuse(&mut self, line: u64, error: &RecordError) {
+        self.report.refuse(line, &error.field, &error.reason);
+    }
+
+    /// Keeps a record whose schema nobody knows.
+    fn keep(&mut self, line: u64, form: Form, payload: &[u8], key: &str) {
+        self.report.received += 1;
+        self.report.dead_lettered += 1;
+        self.letters.push(Letter {
+            source: format!("door/{}", self.stream.stream.name()),
+            place: None,
+            target: format!("stream/{}", self.stream.stream.name()),
+            cause: Cause::UnknownSchema,
+            error: format!("record {line}: no schema is registered for {key} ({form:?})"),
+            fingerprint: None,
+            payload: payload.to_vec(),
+        });
+    }
+
+    /// Stores what is due.
+    pub async fn flush(&mut self, node: &Node) -> Result<(), DeliverError> {
+        if std::mem::take(&mut self.flush_due) {
+            self.writer.flush().await?;
+        }
+        if !self.letters.is_empty() {
+            node.dead_letters().park(std::mem::take(&mut self.letters)).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn finish(self) -> Result<Receipt, (DeliverError, Receipt)> {
+        let before = self.writer.receipt().clone();
+        self.writer.finish().await.map_err(|error| {
+            let receipt = match &error {
+                weir_stream::WriteError::Append { stored, .. } => Receipt { stored: *stored, ..before },
+                weir_stream::WriteError::Producer(_) => before,
+            };
+            (DeliverError::Write(error), receipt)
+        })
+    }
+
+    pub fn receipt(&self) -> Receipt {
+        self.writer.receipt().clone()
+    }
+}
+
+/// Reads one form.
+pub(super) enum Parser {
+    Ndjson { lines: LineSplitter, encoder: Box<JsonEncoder>, schema: Schema, record: Vec<u8> },
+    Json { values: ValueSplitter, encoder: Box<JsonEncoder>, schema: Schema, record: Vec<u8> },
+    Csv { rows: Box<CsvReader>, schema: Schema },
+    Container { blocks: Box<ContainerReader>, schema: Schema },
+    Messages(Messages),
+}
+
+impl Parser {
+    pub fn new(stream: &OpenStream, format: super::Format, registry: Arc<dyn Lookup + Send + Sync>) -> Self {
+        let schema = stream.schema.clone();
+        let encoder = || Box::new(JsonEncoder::new(&schema));
+        match format {
+            super::Format::Ndjson => {
+                Self::Ndjson { lines: LineSplitter::new(), encoder: encoder(), schema, record: Vec::new() }
+            }
+            super::Format::Json => {
+                Self::Json { values: ValueSplitter::new(), encoder: encoder(), schema, record: Vec::new() }
+            }
+            super::Format::Csv => {
+                let options = CsvOptions { null: stream.null_text.clone(), ..CsvOptions::default() };
+                Self::Csv { rows: Box::new(CsvReader::new(&schema, options)), schema }
+            }
+            super::Format::AvroContainer => {
+                Self::Container { blocks: Box::new(ContainerReader::new(&schema)), schema }
+            }
+            super::Format::AvroMessages(form) => {
+                Self::Messages(Messages { form, registry, buffer: Vec::new(), number: 0, lost: false })
+            }
+        }
+    }
+
+    pub fn feed(&mut self, bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), DeliverError> {
+        match self {
+            Self::Ndjson { lines, encoder, schema, record } => {
+                lines.feed(bytes, |line, text| encode(sink, encoder, schema, record, line, text));
+                Ok(())
+            }
+            Self::Json { values, encoder, schema, record } => values
+                .feed(bytes, |line, text| encode(sink, encoder, schema, record, line, text))
+                .map_err(|error| malformed("JSON", &error)),
+            Self::Csv { rows, schema } => rows
+                .feed(bytes, |line, record| take(sink, schema, line, record))
+                .map_err(|error| malformed("CSV", &error)),
+            Self::Container { blocks, schema } => blocks
+                .feed(bytes, |line, record| take(sink, schema, line, record))
+                .map_err(|error| malformed("Avro container", &error)),
+            Self::Messages(messages) => {
+                messages.feed(bytes, sink);
+                Ok(())
+            }
+        }
+    }
+
+    pub fn finish(self, sink: &mut Sink<'_>) -> Result<(), DeliverError> {
+        match self {
+            Self::Ndjson { lines, mut encoder, schema, mut record } => {
+                lines.finish(|line, text| encode(sink, &mut encoder, &schema, &mut record, line, text));
+                Ok(())
+            }
+            Self::Json { values, mut encoder, schema, mut record } => values
+                .finish(|line, text| encode(sink, &mut encoder, &schema, &mut record, line, text))
+                .map_err(|error| malformed("JSON", &error)),
+            Self::Csv { rows, schema } => rows
+                .finish(|line, record| take(sink, &schema, line, record))
+                .map_err(|error| malformed("CSV", &error)),
+            Self::Container { blocks, .. } => blocks.finish().map_err(|error| malformed("Avro container", &error)),
+            Self::Messages(mut messages) => {
+                messages.finish(sink);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn malformed(form: &str, error: &dyn std::fmt::Display) -> DeliverError {
+    DeliverError::Malformed { reason: format!("the body is not valid {form}: {error}") }
+}
+
+fn encode(
+    sink: &mut Sink<'_>,
+    encoder: &mut JsonEncoder,
+    schema: &Schema,
+    record: &mut Vec<u8>,
+    line: u64,
+    text: Result<&[u8], RecordError>,
+) {
+    record.clear();
+    match text.and_then(|text| encoder.encode(text, record)) {
+        Ok(()) => sink.take(line, schema, record),
+        Err(error) => sink.refuse(line, &error),
+    }
+}
+
+fn take(sink: &mut Sink<'_>, schema: &Schema, line: u64, record: Result<&[u8], RecordError>) {
+    match record {
+        Ok(record) => sink.take(line, schema, record),
+        Err(error) => sink.refuse(line, &error),
+    }
+}
+
+/// Messages behind each other. Where one ends its schema tells; behind one whose schema is unknown nothing can be told
+/// apart any more, so that the rest is kept with it.
+pub(super) struct Messages {
+    form: Form,
+    registry: Arc<dyn Lookup + Send + Sync>,
+    buffer: Vec<u8>,
+    number: u64,
+    lost: bool,
+}
+
+impl Messages {
+    fn feed(&mut self, bytes: &[u8], sink: &mut Sink<'_>) {
+        self.buffer.extend_from_slice(bytes);
+        // A message that does not parse may just not be there in full: it is judged when enough bytes are.
+        if self.buffer.len() >= 2 * RECORD_BYTES_MAX {
+            self.drain(RECORD_BYTES_MAX, sink);
+        }
+    }
+
+    fn finish(&mut self, sink: &mut Sink<'_>) {
+        self.drain(0, sink);
+    }
+
+    /// Reads messages while more than `keep` bytes are left.
+    fn drain(&mut self, keep: usize, sink: &mut Sink<'_>) {
+        let mut at = 0;
+        while self.buffer.len() - at > keep {
+            let rest = &self.buffer[at..];
+            let part = &rest[..rest.len().min(RECORD_BYTES_MAX)];
+            self.number += 1;
+            if self.lost {
+                sink.keep(self.number, self.form, part, "what came before it");
+                at += part.len();
+                continue;
+            }
+            match wire::decode(self.form, rest, &*self.registry) {
+                Ok(message) => {
+                    at += message.used;
+                    let schema = message.schema.clone();
+                    if sink.stream.reads(&schema) {
+                        sink.take(self.number, &schema, message.payload);
+                    } else {
+                        let error = RecordError::whole(format!(
+                            "its schema {} can't be read as the stream's schema",
+                            schema.fingerprint()
+                        ));
+                        sink.refuse(self.number, &error);
+                    }
+                }
+                Err(WireError::UnknownSchema { key }) => {
+                    sink.keep(self.number, self.form, part, &key);
+                    at += part.len();
+                    self.lost = true;
+                }
+                Err(error) => {
+                    // Nothing behind it can be found.
+                    let error = RecordError::whole(format!("{error}; the rest of the body is not read"));
+                    sink.refuse(self.number, &error);
+                    at = self.buffer.len();
+                }
+            }
+        }
+        self.buffer.drain(..at);
+    }
+}

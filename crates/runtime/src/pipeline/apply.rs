@@ -1,0 +1,271 @@
+//! The writing half: batches into the table, and commits by size and age.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use weir_stream::CheckpointCommand;
+use weir_table::{AppendError, CommitError, Committed, Refused, SourceId};
+use weir_types::{LogName, SequenceNumber};
+
+use super::read::Prepared;
+use super::{Parts, Trouble, source_of};
+use crate::dead::{Cause, Letter};
+
+/// How long places wait for a commit when no rows do: after repeats only, say.
+const PLACES_LINGER: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+type Commit = JoinHandle<Result<Committed, CommitError>>;
+
+pub(super) struct Applier {
+    parts: Arc<Parts>,
+    incoming: mpsc::Receiver<Prepared>,
+    applied: watch::Sender<Vec<SequenceNumber>>,
+    trouble: Arc<Trouble>,
+    commit: Option<Commit>,
+    pause: Duration,
+    places_since: Option<Duration>,
+}
+
+/// The table has another owner: this pipeline is over.
+struct Fenced;
+
+impl Applier {
+    pub fn new(
+        parts: Arc<Parts>,
+        incoming: mpsc::Receiver<Prepared>,
+        applied: watch::Sender<Vec<SequenceNumber>>,
+        trouble: Arc<Trouble>,
+    ) -> Self {
+        Self { parts, incoming, applied, trouble, commit: None, pause: RETRY, places_since: None }
+    }
+
+    pub async fn run(mut self) {
+        if let Err(Fenced) = self.work().await {
+            tracing::error!(table = %self.parts.name, "another process writes this table; stepping down until restart");
+        }
+    }
+
+    async fn work(&mut self) -> Result<(), Fenced> {
+        loop {
+            let due = self.due();
+            tokio::select! {
+                prepared = self.incoming.recv() => match prepared {
+                    Some(prepared) => self.apply(prepared).await?,
+                    None => break,
+                },
+                result = finished(&mut self.commit), if self.commit.is_some() => {
+                    self.commit = None;
+                    self.committed(result).await?;
+                }
+                () = self.parts.env.sleep(due.unwrap_or_default()), if due.is_some() => self.begin_commit(),
+            }
+        }
+        self.drain().await
+    }
+
+    /// Says when the next commit is due; `None` if there is nothing to commit or one is under way.
+    fn due(&mut self) -> Option<Duration> {
+        if self.commit.is_some() {
+            return None;
+        }
+        let pending = self.parts.table.pending();
+        let now = self.parts.env.elapsed();
+        if self.pause > RETRY {
+            return Some(self.pause);
+        }
+        if pending.bytes >= self.parts.commit_bytes {
+            return Some(Duration::ZERO);
+        }
+        match pending.oldest {
+            Some(age) => Some(self.parts.freshness.saturating_sub(age)),
+            None if pending.moved => {
+                let since = *self.places_since.get_or_insert(now);
+                Some(PLACES_LINGER.saturating_sub(now.saturating_sub(since)))
+            }
+            None => {
+                self.places_since = None;
+                None
+            }
+        }
+    }
+
+    fn begin_commit(&mut self) {
+        if self.commit.is_none() {
+            let table = self.parts.table.clone();
+            self.commit = Some(tokio::spawn(async move { table.commit().await }));
+        }
+    }
+
+    async fn committed(&mut self, result: Result<Committed, CommitError>) -> Result<(), Fenced> {
+        match result {
+            Ok(committed) => {
+                self.pause = RETRY;
+                self.places_since = None;
+                self.trouble.set(None);
+                tracing::debug!(table = %self.parts.name, version = committed.version, rows = committed.rows, files = committed.files, "committed");
+                self.checkpoint().await;
+                Ok(())
+            }
+            Err(error) if is_fenced(&error) => {
+                self.trouble.set(Some(chain(&error)));
+                Err(Fenced)
+            }
+            Err(error) => {
+                tracing::error!(table = %self.parts.name, error = chain(&error), "a commit failed, and is tried again");
+                self.trouble.set(Some(chain(&error)));
+                self.pause = (self.pause * 2).min(RETRY_MAX);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells the checkpoints how far the table is. The table itself is what counts: one that is missed is no loss.
+    async fn checkpoint(&self) {
+        let positions = self.parts.table.positions();
+        let read = self
+            .parts
+            .stream
+            .stream
+            .shards()
+            .iter()
+            .filter_map(|shard| {
+                let place = positions.get(&source_of(&self.parts.stream, shard.id()))?;
+                Some((LogName::shard(self.parts.stream.stream.name(), shard.id()), SequenceNumber(*place)))
+            })
+            .collect();
+        let consumer = format!("table/{}", self.parts.name);
+        if let Err(error) = self.parts.checkpoints.submit(CheckpointCommand::Set { consumer, read }).await {
+            tracing::warn!(table = %self.parts.name, %error, "a checkpoint was not stored");
+        }
+    }
+
+    async fn apply(&mut self, prepared: Prepared) -> Result<(), Fenced> {
+        let Prepared { shard, next, rows, letters } = prepared;
+        self.park(letters).await;
+        let seen = [(source_of(&self.parts.stream, shard), next.0)];
+        let rows = rows.unwrap_or_else(|| arrow::array::RecordBatch::new_empty(self.parts.columns.clone()));
+        let refused = self.append(&rows, &seen).await?;
+        self.park(self.letters_of(&rows, &refused)).await;
+        self.applied.send_modify(|applied| applied[shard.0 as usize] = next);
+        Ok(())
+    }
+
+    /// Appends until it is taken: a full buffer waits for its commit, a store that is down for its return.
+    async fn append(
+        &mut self,
+        rows: &arrow::array::RecordBatch,
+        seen: &[(SourceId, u64)],
+    ) -> Result<Vec<Refused>, Fenced> {
+        let mut pause = RETRY;
+        loop {
+            match self.parts.table.append(rows.clone(), seen).await {
+                Ok(appended) => return Ok(appended.refused),
+                Err(AppendError::Full { .. }) => {
+                    self.begin_commit();
+                    let result = finished(&mut self.commit).await;
+                    self.commit = None;
+                    self.committed(result).await?;
+                    if self.pause > RETRY {
+                        self.parts.env.sleep(self.pause).await;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(table = %self.parts.name, error = chain(&error), "an append failed, and is tried again");
+                    self.trouble.set(Some(chain(&error)));
+                    self.parts.env.sleep(self.parts.env.jitter(pause)).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    /// Keeps letters until they are durable: their records must not be passed over before.
+    async fn park(&self, letters: Vec<Letter>) {
+        if letters.is_empty() {
+            return;
+        }
+        let Some(dead_letters) = &self.parts.dead_letters else {
+            // The dead letters' own pipeline has none to turn to.
+            tracing::error!(count = letters.len(), first = letters[0].error, "dead letters that can't be read are dropped");
+            return;
+        };
+        let mut pause = RETRY;
+        while let Err(error) = dead_letters.park(letters.clone()).await {
+            tracing::error!(table = %self.parts.name, error = chain(&error), "dead letters could not be stored, and are tried again");
+            self.trouble.set(Some(chain(&error)));
+            self.parts.env.sleep(self.parts.env.jitter(pause)).await;
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+    }
+
+    fn letters_of(&self, rows: &arrow::array::RecordBatch, refused: &[Refused]) -> Vec<Letter> {
+        refused
+            .iter()
+            .map(|refused| Letter {
+                source: format!("stream/{}", self.parts.stream.stream.name()),
+                place: None,
+                target: format!("table/{}", self.parts.name),
+                cause: Cause::RefusedByTable,
+                error: refused.reason.to_string(),
+                fingerprint: None,
+                payload: row_as_json(rows, refused.row),
+            })
+            .collect()
+    }
+
+    /// The reader has ended: what was applied is committed, within the time that the caller gives.
+    async fn drain(&mut self) -> Result<(), Fenced> {
+        if self.commit.is_some() {
+            let result = finished(&mut self.commit).await;
+            self.commit = None;
+            self.committed(result).await?;
+        }
+        let pending = self.parts.table.pending();
+        if pending.rows > 0 || pending.moved {
+            let result = self.parts.table.commit().await;
+            self.committed(result).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn finished(commit: &mut Option<Commit>) -> Result<Committed, CommitError> {
+    match commit {
+        Some(task) => match task.await {
+            Ok(result) => result,
+            // A commit that panics is a defect; what it was about is still pending, and tried again by the next one.
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        },
+        None => std::future::pending().await,
+    }
+}
+
+fn is_fenced(error: &CommitError) -> bool {
+    matches!(error, CommitError::Fenced { .. })
+}
+
+fn row_as_json(rows: &arrow::array::RecordBatch, row: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = arrow::json::LineDelimitedWriter::new(&mut out);
+    let written = writer.write(&rows.slice(row, 1)).and_then(|()| writer.finish());
+    if let Err(error) = written {
+        return format!("the row can't be written as JSON: {error}").into_bytes();
+    }
+    out
+}
+
+/// Writes an error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,147 @@
+//! From a stream's shards, through a function if there is one, into a table.
+//!
+//!     [reader] shards --pages--> decode --> function --> batch + how far --channel--> [applier] append --> commit
+//!
+//! The reader runs ahead by a bounded number of batches, so that decoding and writing overlap. A batch carries how far it
+//! read its shard; rows and place enter the table together, and a crash resumes at what the table committed. A record that
+//! can't be decoded, or on which the function fails, is parked as a dead letter before its batch is appended. Errors that no
+//! record is the cause of (a store that is down, damage in the log) are told in the status and tried again.
+
+mod apply;
+mod read;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::SchemaRef;
+use object_store::ObjectStore;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use weir_env::Env;
+use weir_function::Function;
+use weir_machine::Owner;
+use weir_stream::Checkpoints;
+use weir_table::{SourceId, Table};
+use weir_types::{LogName, SequenceNumber, ShardId, TableName};
+
+use self::apply::Applier;
+pub(crate) use self::apply::chain;
+use self::read::Reader;
+use crate::dead::DeadLetters;
+use crate::lookups::LookupSet;
+use crate::schemas::Catalog;
+use crate::streams::OpenStream;
+
+/// Batches that the reader is ahead of the applier.
+const AHEAD: usize = 2;
+
+/// What a pipeline is made of.
+pub(crate) struct Parts {
+    /// The table's name.
+    pub name: TableName,
+    /// The columns of the rows that go into the table.
+    pub columns: SchemaRef,
+    pub env: Env,
+    pub stream: Arc<OpenStream>,
+    pub function: Option<Arc<dyn Function>>,
+    pub lookups: Arc<LookupSet>,
+    pub table: Arc<Table>,
+    /// Where the table's files are.
+    pub store: Arc<dyn ObjectStore>,
+    pub catalog: Catalog,
+    pub dead_letters: Option<DeadLetters>,
+    pub checkpoints: Owner<Checkpoints>,
+    pub freshness: std::time::Duration,
+    pub commit_bytes: u64,
+}
+
+/// A pipeline that runs.
+pub(crate) struct Pipeline {
+    parts: Arc<Parts>,
+    applied: watch::Receiver<Vec<SequenceNumber>>,
+    trouble: Arc<Trouble>,
+    stop: watch::Sender<bool>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Why a pipeline stands still, if it does.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble(Mutex<Option<String>>);
+
+impl Trouble {
+    fn set(&self, what: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    pub fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Names the source that a shard is to a table.
+pub(crate) fn source_of(stream: &OpenStream, shard: ShardId) -> SourceId {
+    SourceId::new(LogName::shard(stream.stream.name(), shard).as_str())
+}
+
+impl Pipeline {
+    /// Starts the two tasks, where the table's last commit left off.
+    pub fn start(parts: Parts) -> Self {
+        let parts = Arc::new(parts);
+        let positions = parts.table.positions();
+        let from: Vec<SequenceNumber> = parts
+            .stream
+            .stream
+            .shards()
+            .iter()
+            .map(|shard| {
+                let committed = positions.get(&source_of(&parts.stream, shard.id())).copied().unwrap_or(0);
+                SequenceNumber(committed)
+            })
+            .collect();
+        let (applied_to, applied) = watch::channel(from.clone());
+        let (batches, incoming) = mpsc::channel(AHEAD);
+        let (stop, stopping) = watch::channel(false);
+        let trouble = Arc::new(Trouble::default());
+        let reader = Reader::new(parts.clone(), from, batches, trouble.clone(), stopping.clone());
+        let applier = Applier::new(parts.clone(), incoming, applied_to, trouble.clone());
+        let tasks = vec![tokio::spawn(reader.run()), tokio::spawn(applier.run())];
+        Self { parts, applied, trouble, stop, tasks: Mutex::new(tasks) }
+    }
+
+    pub fn table(&self) -> &Arc<Table> {
+        &self.parts.table
+    }
+
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.parts.store
+    }
+
+    pub fn stream(&self) -> &Arc<OpenStream> {
+        &self.parts.stream
+    }
+
+    /// Returns how far each shard was applied, and wakes whoever waits for more.
+    pub fn applied(&self) -> watch::Receiver<Vec<SequenceNumber>> {
+        self.applied.clone()
+    }
+
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.get()
+    }
+
+    /// Records that are stored and not applied yet.
+    pub fn behind(&self) -> u64 {
+        let applied = self.applied.borrow();
+        let shards = self.parts.stream.stream.shards();
+        shards.iter().zip(applied.iter()).map(|(shard, next)| shard.bounds().tail.since(*next)).sum()
+    }
+
+    /// Ends the reader, commits what was applied, and returns when both tasks are done.
+    pub async fn stop(&self) {
+        self.stop.send_replace(true);
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            // A task that panicked has said so, and its work is redone at the next start.
+            let _ = task.await;
+        }
+    }
+}

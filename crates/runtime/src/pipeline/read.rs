@@ -1,0 +1,238 @@
+//! The reading half: pages of the shards into batches of rows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use hashbrown::HashMap;
+use tokio::sync::{mpsc, watch};
+use weir_function::{Lookups, RunError, isolate};
+use weir_log::ReadError;
+use weir_schema::{ColumnDecoder, Lookup, Schema};
+use weir_stream::{Page, Record};
+use weir_types::{Fingerprint, LogName, SequenceNumber, ShardId};
+
+use super::{Parts, Trouble};
+use crate::dead::{Cause, Letter};
+
+/// What one page asks for, in bytes.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// Rows of one page, and how far it read its shard.
+pub(super) struct Prepared {
+    pub shard: ShardId,
+    pub next: SequenceNumber,
+    /// None if the page gave no rows.
+    pub rows: Option<RecordBatch>,
+    pub letters: Vec<Letter>,
+}
+
+pub(super) struct Reader {
+    parts: Arc<Parts>,
+    next: Vec<SequenceNumber>,
+    batches: mpsc::Sender<Prepared>,
+    trouble: Arc<Trouble>,
+    stopping: watch::Receiver<bool>,
+    writers: HashMap<Fingerprint, Option<Schema>>,
+}
+
+/// Why a page could not be prepared, by no fault of a record.
+enum Halt {
+    Read(ReadError),
+    Run(RunError),
+    Columns(String),
+}
+
+impl std::fmt::Display for Halt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Read(error) => error.fmt(f),
+            Self::Run(error) => error.fmt(f),
+            Self::Columns(error) => f.write_str(error),
+        }
+    }
+}
+
+impl Reader {
+    pub fn new(
+        parts: Arc<Parts>,
+        next: Vec<SequenceNumber>,
+        batches: mpsc::Sender<Prepared>,
+        trouble: Arc<Trouble>,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        Self { parts, next, batches, trouble, stopping, writers: HashMap::new() }
+    }
+
+    pub async fn run(mut self) {
+        let mut decoder = match ColumnDecoder::new(&self.parts.stream.schema) {
+            Ok(decoder) => decoder,
+            // The plan was checked against the same mapping.
+            Err(error) => return self.trouble.set(Some(error.to_string())),
+        };
+        let mut stopping = self.stopping.clone();
+        let mut pause = RETRY;
+        loop {
+            let work = async {
+                let mut moved = false;
+                for index in 0..self.next.len() {
+                    moved |= self.read_shard(index, &mut decoder).await?;
+                }
+                Ok::<bool, Halt>(moved)
+            };
+            let outcome = tokio::select! {
+                outcome = work => outcome,
+                _ = stopping.wait_for(|stop| *stop) => return,
+            };
+            let wait = async {
+                match outcome {
+                    Ok(true) => pause = RETRY,
+                    Ok(false) => self.wait_for_more().await,
+                    Err(halt) => {
+                        tracing::error!(table = %self.parts.stream.stream.name(), error = %halt, "a pipeline stands still");
+                        self.trouble.set(Some(halt.to_string()));
+                        self.parts.env.sleep(self.parts.env.jitter(pause)).await;
+                        pause = (pause * 2).min(RETRY_MAX);
+                    }
+                }
+            };
+            tokio::select! {
+                () = wait => {}
+                _ = stopping.wait_for(|stop| *stop) => return,
+            }
+            if self.batches.is_closed() {
+                return;
+            }
+        }
+    }
+
+    async fn wait_for_more(&self) {
+        let shards = self.parts.stream.stream.shards();
+        let waits = shards.iter().zip(&self.next).map(|(shard, next)| Box::pin(shard.wait(*next)));
+        futures::future::select_all(waits).await;
+    }
+
+    /// Reads one page of a shard, if it has more, and hands on what became of it.
+    async fn read_shard(&mut self, index: usize, decoder: &mut ColumnDecoder) -> Result<bool, Halt> {
+        let shard = &self.parts.stream.stream.shards()[index];
+        let from = self.next[index];
+        if shard.bounds().tail <= from {
+            return Ok(false);
+        }
+        let id = shard.id();
+        let page = match shard.read(from, PAGE_BYTES).await {
+            Ok(page) => page,
+            Err(ReadError::Trimmed { head, .. }) => {
+                let lost = head.since(from);
+                tracing::error!(shard = %shard.log().name(), lost, "records were trimmed before the table had read them");
+                self.next[index] = head;
+                return Ok(true);
+            }
+            Err(error) => return Err(Halt::Read(error)),
+        };
+        if page.is_empty() {
+            return Ok(false);
+        }
+        let mut letters = Vec::new();
+        let (batch, places) = self.decode(id, &page, decoder, &mut letters)?;
+        let rows = match batch {
+            Some(batch) => self.transform(id, batch, &places, &page, &mut letters).await?,
+            None => None,
+        };
+        let next = page.end();
+        self.trouble.set(None);
+        // A closed channel ends the loop in `run`.
+        let _ = self.batches.send(Prepared { shard: id, next, rows, letters }).await;
+        self.next[index] = next;
+        Ok(true)
+    }
+
+    /// Decodes a page; the places say which record each row came from.
+    fn decode(
+        &mut self,
+        shard: ShardId,
+        page: &Page,
+        decoder: &mut ColumnDecoder,
+        letters: &mut Vec<Letter>,
+    ) -> Result<(Option<RecordBatch>, Vec<SequenceNumber>), Halt> {
+        let mut places = Vec::new();
+        for record in page.records() {
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => return Err(Halt::Columns(format!("shard {shard}: {error}"))),
+            };
+            let catalog = &self.parts.catalog;
+            let writer = self.writers.entry(record.fingerprint).or_insert_with(|| catalog.by_fingerprint(record.fingerprint));
+            let Some(writer) = writer else {
+                // It may be registered by the time that the next one comes.
+                self.writers.remove(&record.fingerprint);
+                let error = format!("no schema is registered for fingerprint {}", record.fingerprint);
+                letters.push(self.letter(shard, &record, Cause::UnknownSchema, error));
+                continue;
+            };
+            match decoder.push(writer, record.body) {
+                Ok(()) => places.push(record.sequence),
+                Err(error) => letters.push(self.letter(shard, &record, Cause::Malformed, error.to_string())),
+            }
+        }
+        if places.is_empty() {
+            return Ok((None, places));
+        }
+        let batch = decoder.flush().map_err(|error| Halt::Columns(error.to_string()))?;
+        Ok((Some(batch), places))
+    }
+
+    async fn transform(
+        &self,
+        shard: ShardId,
+        batch: RecordBatch,
+        places: &[SequenceNumber],
+        page: &Page,
+        letters: &mut Vec<Letter>,
+    ) -> Result<Option<RecordBatch>, Halt> {
+        let Some(function) = &self.parts.function else { return Ok(Some(batch)) };
+        let lookups: Arc<Lookups> = self.parts.lookups.current();
+        let mut output = Vec::new();
+        let mut settled = 0;
+        while settled < batch.num_rows() {
+            let rest = batch.slice(settled, batch.num_rows() - settled);
+            let isolated = isolate(&**function, &rest, &lookups).await.map_err(Halt::Run)?;
+            for failed in &isolated.failed {
+                let place = places[settled + failed.row];
+                let record = page.records().filter_map(Result::ok).find(|record| record.sequence == place);
+                if let Some(record) = record {
+                    letters.push(self.letter(shard, &record, Cause::FunctionFailed, failed.error.to_string()));
+                }
+            }
+            output.extend(isolated.output.into_iter().filter(|rows| rows.num_rows() > 0));
+            // At least one row is settled by every call; a function that breaks this must not hang the flow.
+            settled += isolated.settled.max(1);
+        }
+        one_batch(output).map_err(|error| Halt::Columns(error.to_string()))
+    }
+
+    fn letter(&self, shard: ShardId, record: &Record<'_>, cause: Cause, error: String) -> Letter {
+        Letter {
+            source: LogName::shard(self.parts.stream.stream.name(), shard).to_string(),
+            place: Some((record.sequence, record.arrived_at)),
+            target: format!("table/{}", self.parts.name),
+            cause,
+            error,
+            fingerprint: Some(record.fingerprint),
+            payload: record.body.to_vec(),
+        }
+    }
+}
+
+/// Joins batches to one, since rows and place must enter the table together.
+fn one_batch(mut batches: Vec<RecordBatch>) -> Result<Option<RecordBatch>, arrow::error::ArrowError> {
+    if batches.len() <= 1 {
+        return Ok(batches.pop());
+    }
+    let schema: SchemaRef = batches[0].schema();
+    concat_batches(&schema, &batches).map(Some)
+}

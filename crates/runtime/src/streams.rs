@@ -1,0 +1,63 @@
+//! A stream with its schema, as the door and the pipelines use it.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use weir_schema::{Extractor, Resolver, Schema};
+use weir_stream::Stream;
+use weir_types::Fingerprint;
+
+/// Schemas whose readability is remembered per stream.
+const REMEMBERED_MAX: usize = 256;
+
+/// What came through a stream's door since the node was started.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub received: AtomicU64,
+    pub stored: AtomicU64,
+    pub repeated: AtomicU64,
+    pub refused: AtomicU64,
+    pub dead_lettered: AtomicU64,
+}
+
+/// A stream that is open, with what the plan says of its records.
+#[derive(Debug)]
+pub(crate) struct OpenStream {
+    pub stream: Arc<Stream>,
+    /// The schema that records are checked against and read as.
+    pub schema: Schema,
+    pub key: Option<String>,
+    pub null_text: Option<String>,
+    pub counters: Counters,
+    readable: RwLock<Vec<(Fingerprint, bool)>>,
+}
+
+impl OpenStream {
+    pub fn new(stream: Arc<Stream>, schema: Schema, key: Option<String>, null_text: Option<String>) -> Self {
+        Self { stream, schema, key, null_text, counters: Counters::default(), readable: RwLock::default() }
+    }
+
+    /// Returns what finds the partition key in a record of `schema`; none where records are spread, or the schema lacks it.
+    pub fn key_of(&self, schema: &Schema) -> Option<Extractor> {
+        Extractor::new(schema, &[self.key.as_deref()?]).ok()
+    }
+
+    /// Says whether records of `writer` can be read as the stream's schema.
+    pub fn reads(&self, writer: &Schema) -> bool {
+        let fingerprint = writer.fingerprint();
+        if fingerprint == self.schema.fingerprint() {
+            return true;
+        }
+        let known = self.readable.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, readable)) = known.iter().find(|(known, _)| *known == fingerprint) {
+            return *readable;
+        }
+        drop(known);
+        let readable = Resolver::new(writer, &self.schema).is_ok();
+        let mut known = self.readable.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < REMEMBERED_MAX {
+            known.push((fingerprint, readable));
+        }
+        readable
+    }
+}

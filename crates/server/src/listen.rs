@@ -1,0 +1,100 @@
+//! The accept loop: connections within limits, HTTP/1.1 and HTTP/2 (also with prior knowledge, in clear text), and an orderly end.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use weir_runtime::Node;
+
+use crate::routes;
+
+/// Connections that are open at once. More wait in the operating system's queue.
+pub const CONNECTIONS_MAX: usize = 4096;
+/// How long the head of a request may take, and how long a connection may wait for one.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long requests under way may take after the server was told to end.
+pub const GRACE: Duration = Duration::from_secs(10);
+/// How long accepting pauses when the system has no file left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the server ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The listener is broken.
+    #[error("accept connections")]
+    Accept(#[source] io::Error),
+}
+
+/// Serves until `stop` completes, then lets requests under way end within [`GRACE`].
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve(listener: TcpListener, node: Arc<Node>, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+    let env = node.env().clone();
+    let service = routes::router(node);
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(HEAD_TIMEOUT))
+        .max_concurrent_streams(256);
+    let graceful = GracefulShutdown::new();
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let accept = async {
+            let slot = slots.clone().acquire_owned().await;
+            (slot, listener.accept().await)
+        };
+        let (slot, accepted) = tokio::select! {
+            accepted = accept => accepted,
+            () = &mut stop => break,
+        };
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_passing(&error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                env.sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+            Err(error) => return Err(ServeError::Accept(error)),
+        };
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "TCP_NODELAY");
+        }
+        let service = TowerToHyperService::new(service.clone());
+        let connection = builder.serve_connection(TokioIo::new(socket), service).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%peer, error = error.to_string(), "a connection ended");
+            }
+            drop(slot);
+        });
+    }
+    drop(listener);
+    if env.within(GRACE, graceful.shutdown()).await.is_none() {
+        tracing::warn!("requests under way were cut off after {} s", GRACE.as_secs());
+    }
+    Ok(())
+}
+
+/// Errors of one connection, or of a moment; the listener works on.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::OutOfMemory
+    ) || matches!(error.raw_os_error(), Some(23 | 24 | 105))
+}
+

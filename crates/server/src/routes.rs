@@ -1,0 +1,33 @@
+//! Which path does what.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use weir_runtime::Node;
+
+use crate::error::{ErrorCode, ErrorReply};
+use crate::{metrics, query, records, schemas, status};
+
+/// What paths other than that of records take as a body.
+pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+pub(crate) fn router(node: Arc<Node>) -> Router {
+    Router::new()
+        .route("/", get(status::welcome))
+        .route("/healthz", get(status::healthy))
+        .route("/metrics", get(metrics::metrics))
+        .route("/v1/status", get(status::status))
+        .route("/v1/streams/{stream}/records", post(records::deliver).get(records::tail))
+        .route("/v1/query", post(query::query))
+        .route("/v1/schemas", get(schemas::list))
+        .route("/v1/schemas/{subject}", get(schemas::get).post(schemas::register))
+        .fallback(async || ErrorReply::new(ErrorCode::NotFound, "there is nothing at this path; GET / lists what there is"))
+        .method_not_allowed_fallback(async || {
+            ErrorReply::new(ErrorCode::MethodNotAllowed, "this path takes other methods; GET / lists them")
+        })
+        // Records stream, and have limits of their own.
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(node)
+}

@@ -1,0 +1,17 @@
+//! Everything that must hold.
+
+use crate::python;
+use crate::run::{binary, cargo, check, command};
+
+/// Runs the Rust tests, then those that talk to the built binary with real clients and foreign readers.
+pub fn run() -> anyhow::Result<()> {
+    let python = python::setup()?;
+    check(cargo().args(["test", "--workspace", "--quiet"]))?;
+    check(cargo().args(["build", "--workspace", "--bins", "--quiet"]))?;
+    check(
+        command(python)
+            .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/foreign"])
+            .env("WEIR", binary("debug", "weir")?)
+            .env("PYTHONDONTWRITEBYTECODE", "1"),
+    )
+}
