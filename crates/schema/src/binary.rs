@@ -41,6 +41,11 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
+    /// The cursor at an earlier place of its own.
+    pub(crate) fn back_to(self, at: usize) -> Self {
+        Self { at, ..self }
+    }
+
     #[inline]
     pub(crate) fn rest(&self) -> usize {
         self.bytes.len() - self.at

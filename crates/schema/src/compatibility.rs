@@ -12,6 +12,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::Schema;
+use crate::limits::COMPARED_DEPTH_MAX;
 use crate::schema::{Enum, FullName, Kind, Logical, Node, NodeId, Record};
 
 /// One thing that keeps a reader from reading a writer's data.
@@ -125,7 +126,12 @@ pub fn can_read(reader: &Schema, writer: &Schema) -> Vec<Incompatibility> {
     let mut fit = Fit::new(reader, writer);
     let mut explained = HashSet::new();
     let mut found = Vec::new();
-    fit.explain((reader.root_id(), writer.root_id()), String::new(), &mut explained, &mut found);
+    let root = (reader.root_id(), writer.root_id());
+    fit.explain(root, String::new(), &mut explained, &mut found);
+    if found.is_empty() && !fit.fits(root) {
+        let reason = "the types of the two schemas lead too deep into each other to be compared".to_owned();
+        found.push(Incompatibility { path: String::new(), reason });
+    }
     found
 }
 
@@ -153,15 +159,15 @@ impl<'a> Fit<'a> {
         // What was taken to fit because of a pair that turned out not to is looked at again, until nothing changes.
         loop {
             let known = self.misfits.len();
-            let fits = self.walk(pair, &mut HashSet::new());
+            let fits = self.walk(pair, &mut HashSet::new(), 0);
             if self.misfits.len() == known {
                 return fits;
             }
         }
     }
 
-    fn walk(&mut self, pair: Pair, visited: &mut HashSet<Pair>) -> bool {
-        if self.misfits.contains(&pair) {
+    fn walk(&mut self, pair: Pair, visited: &mut HashSet<Pair>, depth: usize) -> bool {
+        if self.misfits.contains(&pair) || depth > COMPARED_DEPTH_MAX {
             return false;
         }
         if !visited.insert(pair) {
@@ -172,11 +178,11 @@ impl<'a> Fit<'a> {
             (Kind::Union(branches), kind) if !matches!(kind, Kind::Union(_)) => {
                 candidates(self.reader, branches, writer)
                     .into_iter()
-                    .any(|index| self.walk((branches[index], pair.1), visited))
+                    .any(|index| self.walk((branches[index], pair.1), visited, depth + 1))
             }
             _ => {
                 let (needs, reasons) = relate(pair, reader, writer);
-                reasons.is_empty() && needs.into_iter().all(|(_, pair)| self.walk(pair, visited))
+                reasons.is_empty() && needs.into_iter().all(|(_, pair)| self.walk(pair, visited, depth + 1))
             }
         };
         if !fits {
@@ -386,3 +392,6 @@ fn describe(node: &Node) -> String {
         None => format!("a {}", node.kind.word()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,8 @@ mod nearest;
 pub mod registry;
 pub mod resolve;
 pub mod schema;
+#[cfg(test)]
+mod testing;
 mod text;
 pub mod wire;
 

@@ -3,8 +3,14 @@
 /// The text of one schema, in bytes.
 pub const SCHEMA_BYTES_MAX: usize = 1024 * 1024;
 
-/// Types in one schema, primitives counted wherever they stand.
-pub const SCHEMA_TYPES_MAX: usize = 50_000;
+/// Types that a schema unfolds to, where types used by name are counted as often as they are used.
+pub const UNFOLDED_TYPES_MAX: usize = 20_000;
+
+/// Types inside of types, by name too.
+pub const UNFOLDED_DEPTH_MAX: usize = 4 * weir_types::limits::NESTING_MAX;
+
+/// Pairs of types inside of pairs that are followed where two schemas are compared.
+pub const COMPARED_DEPTH_MAX: usize = 512;
 
 /// One block of a container file, in bytes, compressed and also decompressed.
 pub const BLOCK_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -13,7 +19,7 @@ pub const BLOCK_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const HEADER_BYTES_MAX: usize = 2 * SCHEMA_BYTES_MAX;
 
 /// Array or map items, or records in a block, that take no bytes at all (such as nulls): nothing else bounds them.
-pub const EMPTY_ITEMS_MAX: u64 = 1024 * 1024;
+pub const EMPTY_ITEMS_MAX: u64 = 64 * 1024;
 
 /// Branches of unions that are tried while one JSON record is encoded, before the Avro JSON form has to name the branch.
 pub const UNION_TRIES_MAX: u32 = 1024;

@@ -301,3 +301,18 @@ pub(crate) fn format_timestamp(count: i64, unit: Unit, zone: Zone) -> Option<Str
     let time = format_time(count.rem_euclid(per_day), unit);
     Some(format!("{date}T{time}{}", if zone == Zone::Utc { "Z" } else { "" }))
 }
+
+/// Microseconds of a timestamp: refuses one that has no place in a column.
+pub(crate) fn micros(count: i64, unit: Unit) -> Result<i64, &'static str> {
+    match unit {
+        Unit::Micros => Ok(count),
+        Unit::Millis => count.checked_mul(1000).ok_or("the timestamp is beyond the microseconds of 64 bits"),
+    }
+}
+
+/// Reads a decimal's bytes: refuses one of more digits than it may have, or than 38.
+pub(crate) fn decimal_of(bytes: &[u8], precision: u32) -> Result<i128, String> {
+    let digits = precision.min(38);
+    let value = unscaled(bytes).filter(|value| value.unsigned_abs() < 10u128.pow(digits));
+    value.ok_or_else(|| format!("the decimal has more than its {digits} digits"))
+}

@@ -1,9 +1,11 @@
 //! Avro's wire forms: a record behind something that names its schema.
 //!
-//!     single object   C3 01 | fingerprint, 8 bytes little-endian | binary        (Avro 1.11, "Single-object encoding")
-//!     registry id     00    | id, 4 bytes big-endian             | binary        (Confluent's wire format)
-//!     MD5             MD5 of the canonical form, 16 bytes        | binary
-//!     envelope        DataWrapper {string dataType; long schemaFingerprint; bytes data}, itself in binary
+//! ```text
+//! single object   C3 01 | fingerprint, 8 bytes little-endian | binary        (Avro 1.11, "Single-object encoding")
+//! registry id     00    | id, 4 bytes big-endian             | binary        (Confluent's wire format)
+//! MD5             MD5 of the canonical form, 16 bytes        | binary
+//! envelope        DataWrapper {string dataType; long schemaFingerprint; bytes data}, itself in binary
+//! ```
 //!
 //! A schema that isn't known is told apart from bytes that are no such form: the former may be mended by registering it.
 
@@ -160,3 +162,6 @@ pub fn write_single_object(fingerprint: Fingerprint, record: &[u8], out: &mut Ve
     out.extend(fingerprint.0.to_le_bytes());
     out.extend_from_slice(record);
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,12 @@
 
 use arrow::array::{BooleanBufferBuilder, NullBufferBuilder};
 
+use crate::Fault;
 use crate::binary::{Cursor, Items};
 use crate::json::{Plan, write_value};
 use crate::resolve::skip;
 use crate::schema::NodeId;
-use crate::{Fault, text};
+use crate::text::{self, Unit};
 
 /// A column. Invariant: between records, all columns of a batch have the same length, and a parent's length tells its
 /// children's.
@@ -131,10 +132,7 @@ impl Column {
                 texts.push(text.as_bytes())?;
             }
             Values::Double(values) => values.push(f64::from_le_bytes(cursor.array()?)),
-            Values::Millis(values) => {
-                let millis = cursor.long()?;
-                values.push(millis.checked_mul(1000).ok_or("the timestamp is beyond the microseconds of 64 bits")?);
-            }
+            Values::Millis(values) => values.push(text::micros(cursor.long()?, Unit::Millis)?),
             Values::Boolean(values) => values.append(cursor.boolean()?),
             Values::Float(values) => values.push(f32::from_le_bytes(cursor.array()?)),
             Values::Decimal { values, size, precision } => {
@@ -142,8 +140,7 @@ impl Column {
                     Some(size) => cursor.take(*size)?,
                     None => cursor.bytes()?,
                 };
-                let value = text::unscaled(bytes).filter(|value| value.unsigned_abs() < 10u128.pow(*precision));
-                values.push(value.ok_or_else(|| format!("the decimal has more than its {precision} digits"))?);
+                values.push(text::decimal_of(bytes, *precision)?);
             }
             Values::Binary(strings) => strings.push(cursor.bytes()?)?,
             Values::Fixed { size, bytes } => bytes.push(cursor.take(*size)?)?,

@@ -186,7 +186,7 @@ impl Writer<'_> {
                 out.extend_from_slice(bytes);
             }
             Shape::Decimal { size, .. } => {
-                write_decimal(array.as_primitive::<Decimal128Type>().value(row), *size, out)?
+                write_decimal(array.as_primitive::<Decimal128Type>().value(row), *size, out)?;
             }
             Shape::Enum { by_symbol } => {
                 let text = array.as_string::<i32>().value(row);

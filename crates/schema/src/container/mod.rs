@@ -1,6 +1,8 @@
 //! Avro object container files, read as they arrive.
 //!
-//!     Obj 1 | metadata: schema, codec | sync     then, until the end:     count | size | records | sync
+//! ```text
+//! Obj 1 | metadata: schema, codec | sync     then, until the end:     count | size | records | sync
+//! ```
 //!
 //! Invariants: at most one block is held, compressed and decompressed, each bounded by
 //! [`BLOCK_BYTES_MAX`](crate::limits::BLOCK_BYTES_MAX); what is handed over is binary of the target schema, and has been
@@ -247,43 +249,55 @@ impl ContainerReader {
         for index in 0..count {
             let start = cursor.at();
             self.records += 1;
-            if let Err(fault) = skip(&file.writer, file.writer.root_id(), &mut cursor, 0) {
-                let at = self.records;
-                each(at, Err(*fault));
-                for lost in 1..count - index {
-                    let reason = format!("the record stands behind record {at} in its block, which is damaged");
-                    each(at + lost, Err(RecordError::whole(reason)));
-                }
-                self.records += count - index - 1;
-                return Ok(());
-            }
-            let record = cursor.since(start);
-            if record.len() > RECORD_BYTES_MAX {
-                each(
-                    self.records,
-                    Err(RecordError::whole(format!(
-                        "the record has {} bytes, and {RECORD_BYTES_MAX} are allowed",
-                        record.len()
-                    ))),
-                );
-                continue;
-            }
-            match &file.resolver {
-                None => each(self.records, Ok(record)),
-                Some(resolver) => {
-                    self.record.clear();
-                    match resolver.resolve(record, &mut self.record) {
-                        Ok(()) => each(self.records, Ok(&self.record)),
-                        Err(error) => each(self.records, Err(error)),
-                    }
+            let number = self.records;
+            let resolved = file.resolver.as_ref().and_then(|resolver| {
+                self.record.clear();
+                resolver.next(&mut cursor, &mut self.record).err()
+            });
+            if file.resolver.is_none() || resolved.is_some() {
+                // A record that can't be resolved may be whole all the same: the next one is found behind it.
+                cursor = cursor.back_to(start);
+                if let Err(fault) = skip(&file.writer, file.writer.root_id(), &mut cursor, 0) {
+                    self.refuse_rest(number, count - index, *fault, each);
+                    return Ok(());
                 }
             }
+            let record = match (&file.resolver, resolved) {
+                (_, Some(fault)) => Err(*fault),
+                (None, None) => Ok(cursor.since(start)),
+                (Some(_), None) => Ok(&self.record[..]),
+            };
+            each(number, record.and_then(bounded));
         }
         match cursor.rest() {
             0 => Ok(()),
             rest => Err(format!("{rest} bytes are left behind its records")),
         }
     }
+
+    /// Refuses record `number` and those behind it in its block, `count` in all.
+    fn refuse_rest(
+        &mut self,
+        number: u64,
+        count: u64,
+        fault: RecordError,
+        each: &mut impl FnMut(u64, Result<&[u8], RecordError>),
+    ) {
+        each(number, Err(fault));
+        for lost in 1..count {
+            let reason = format!("the record stands behind record {number} in its block, which is damaged");
+            each(number + lost, Err(RecordError::whole(reason)));
+        }
+        self.records = number + count - 1;
+    }
+}
+
+/// Refuses a record that is longer than one may be.
+fn bounded(record: &[u8]) -> Result<&[u8], RecordError> {
+    if record.len() <= RECORD_BYTES_MAX {
+        return Ok(record);
+    }
+    Err(RecordError::whole(format!("the record has {} bytes, and {RECORD_BYTES_MAX} are allowed", record.len())))
 }
 
 type Metadata<'a> = (Option<&'a str>, Option<&'a str>, [u8; 16]);

@@ -100,6 +100,7 @@ impl Writer<'_> {
             }
             Shape::Timestamp(unit, zone) => {
                 let count = if counts(text) { whole(text)? } else { text::timestamp(text, *unit, *zone)? };
+                text::micros(count, *unit)?;
                 write_long(count, out);
             }
             Shape::Decimal { precision, scale, size } => {

@@ -214,6 +214,8 @@ impl CsvReader {
         for index in 0..self.row.cells {
             let column = std::str::from_utf8(self.row.cell(index))
                 .map_err(|_| CsvError::Header { reason: format!("column {} is not valid UTF-8", index + 1) })?;
+            // Some programs put a byte-order mark before the first name.
+            let column = if index == 0 { column.trim_start_matches('\u{feff}') } else { column };
             let Some(field) = shape.by_name.get(column) else {
                 let near = nearest(column, shape.fields.iter().map(|field| &*field.name));
                 let hint = near.map(|near| format!("did you mean `{near}`?"));

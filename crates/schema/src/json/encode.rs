@@ -204,6 +204,7 @@ impl<'a> Encoding<'a, '_> {
                     Some(text) => text::timestamp(text, *unit, *zone)?,
                     None => self.whole("a timestamp")?,
                 };
+                text::micros(count, *unit)?;
                 write_long(count, self.out);
             }
             Shape::Decimal { precision, scale, size } => {

@@ -64,9 +64,10 @@ impl<'a> Scanner<'a> {
     pub(crate) fn unexpected(&self, wanted: &str) -> Fault {
         match self.text[self.at..].chars().next() {
             None => format!("the JSON ends where {wanted} should stand"),
-            Some(found) => {
+            Some(found) if found.is_control() => {
                 format!("{wanted} should stand at byte {}, and `{}` does", self.at + 1, found.escape_debug())
             }
+            Some(found) => format!("{wanted} should stand at byte {}, and `{found}` does", self.at + 1),
         }
     }
 

@@ -7,6 +7,9 @@ use weir_types::limits::RECORD_BYTES_MAX;
 
 use crate::RecordError;
 
+/// The byte-order mark, which some editors put before UTF-8. A body may begin with it.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Cuts NDJSON into lines. Lines end with LF or CRLF; blank ones are counted and skipped.
 #[derive(Debug, Default)]
 pub struct LineSplitter {
@@ -71,6 +74,7 @@ impl LineSplitter {
         if std::mem::take(&mut self.skipping) {
             return;
         }
+        let line = if self.lines == 1 { line.strip_prefix(MARK).unwrap_or(line) } else { line };
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.len() > RECORD_BYTES_MAX {
             each(self.lines, Err(too_long()));
@@ -152,7 +156,8 @@ impl ValueSplitter {
                 continue;
             }
             let byte = chunk[at];
-            if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            let marks = self.place == Place::Start && MARK.get(self.bytes as usize + at) == Some(&byte);
+            if marks || matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
                 at += 1;
                 continue;
             }

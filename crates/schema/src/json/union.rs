@@ -10,7 +10,6 @@ use crate::schema::NodeId;
 impl Encoding<'_, '_> {
     /// Writes an object that stands where a nullable value is wanted.
     pub(super) fn nullable_object(&mut self, branch: u8, inner: NodeId, depth: usize) -> Result<(), Fault> {
-        let depth = Self::deeper(depth)?;
         if self.names_branch(inner) {
             let start = self.out.len();
             let at = self.scan.at;
@@ -27,7 +26,6 @@ impl Encoding<'_, '_> {
     }
 
     pub(super) fn union(&mut self, branches: &[NodeId], null: Option<usize>, depth: usize) -> Result<(), Fault> {
-        let depth = Self::deeper(depth)?;
         if let Some(null) = null
             && self.scan.word("null")
         {

@@ -87,7 +87,7 @@ pub(crate) fn write_value(
         }
         Shape::Nullable { null, inner, .. } => match branch(cursor, 2)? {
             index if index == usize::from(*null) => out.extend(b"null"),
-            _ => write_value(plan, *inner, cursor, depth + 1, out)?,
+            _ => write_value(plan, *inner, cursor, depth, out)?,
         },
         Shape::Union { branches, null } => {
             let index = branch(cursor, branches.len())?;
@@ -98,7 +98,7 @@ pub(crate) fn write_value(
             out.push(b'{');
             string(plan.schema.node(branches[index]).branch_name(), out);
             out.push(b':');
-            write_value(plan, branches[index], cursor, depth + 1, out)?;
+            write_value(plan, branches[index], cursor, depth, out)?;
             out.push(b'}');
         }
         Shape::Array { items } => {

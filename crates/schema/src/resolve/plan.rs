@@ -5,6 +5,7 @@ use hashbrown::HashMap;
 use super::validate::{deeper, skip};
 use crate::binary::{Cursor, Items, write_bytes, write_long};
 use crate::compatibility::{Fit, Pair, can_read, sources};
+use crate::limits::COMPARED_DEPTH_MAX;
 use crate::schema::{Kind, NodeId};
 use crate::{Fault, Incompatibility, RecordError, Schema};
 
@@ -80,8 +81,14 @@ impl Resolver {
         if !misfits.is_empty() {
             return Err(misfits);
         }
-        let mut compiler =
-            Compiler { reader, writer, fit: Fit::new(reader, writer), ops: Vec::new(), known: HashMap::new() };
+        let mut compiler = Compiler {
+            reader,
+            writer,
+            fit: Fit::new(reader, writer),
+            ops: Vec::new(),
+            known: HashMap::new(),
+            depth: 0,
+        };
         let root = compiler.op((reader.root_id(), writer.root_id()));
         Ok(Self { writer: writer.clone(), ops: compiler.ops, root })
     }
@@ -91,9 +98,9 @@ impl Resolver {
     /// # Errors
     /// If the bytes are no record of the writer's schema, or more than one; `out` is then as it was.
     pub fn resolve(&self, record: &[u8], out: &mut Vec<u8>) -> Result<(), RecordError> {
-        let start = out.len();
         let mut cursor = Cursor::new(record);
-        let result = self.run(self.root, &mut cursor, 0, out).and_then(|()| match cursor.rest() {
+        let start = out.len();
+        let result = self.next(&mut cursor, out).and_then(|()| match cursor.rest() {
             0 => Ok(()),
             rest => Err(format!("{rest} bytes are left behind the record").into()),
         });
@@ -101,6 +108,11 @@ impl Resolver {
             out.truncate(start);
             *fault
         })
+    }
+
+    /// Resolves the record that stands at the cursor, others behind it.
+    pub(crate) fn next(&self, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+        self.run(self.root, cursor, 0, out)
     }
 
     fn run(&self, op: usize, cursor: &mut Cursor<'_>, depth: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -141,11 +153,11 @@ impl Resolver {
                 let index = cursor.long()?;
                 let op = usize::try_from(index).ok().and_then(|index| ops.get(index));
                 let op = op.ok_or_else(|| format!("{index} is the number of no branch of the union"))?;
-                self.run(*op, cursor, deeper(depth)?, out)?;
+                self.run(*op, cursor, depth, out)?;
             }
             Op::IntoBranch { index, op } => {
                 write_long(*index, out);
-                self.run(*op, cursor, deeper(depth)?, out)?;
+                self.run(*op, cursor, depth, out)?;
             }
             Op::Never => return Err("the reader can't take this branch".into()),
         }
@@ -176,7 +188,16 @@ impl Resolver {
 
     fn record(&self, record: &RecordOp, cursor: &mut Cursor<'_>, depth: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
         let start = out.len();
-        let mut spans = if record.ordered { Vec::new() } else { vec![(0, 0); record.slots.len()] };
+        // Most records have few fields: their places need no memory of their own.
+        let mut few = [(0, 0); 32];
+        let mut many = Vec::new();
+        let spans = match few.get_mut(..record.slots.len()) {
+            Some(few) => few,
+            None => {
+                many.resize(record.slots.len(), (0, 0));
+                &mut many[..]
+            }
+        };
         let mut next = 0;
         for step in &record.steps {
             match step {
@@ -200,13 +221,16 @@ impl Resolver {
             defaults(&record.slots[next..], out);
             return Ok(());
         }
-        let written = out.split_off(start);
+        // Behind what was written in the writer's order, the same in the reader's; then that takes its place.
+        let end = out.len();
         for (slot, (from, to)) in record.slots.iter().zip(spans) {
             match slot {
-                Slot::Filled => out.extend_from_slice(&written[from - start..to - start]),
+                Slot::Filled => out.extend_from_within(*from..*to),
                 Slot::Default(bytes) => out.extend_from_slice(bytes),
             }
         }
+        out.copy_within(end.., start);
+        out.truncate(start + out.len() - end);
         Ok(())
     }
 }
@@ -225,6 +249,7 @@ struct Compiler<'a> {
     fit: Fit<'a>,
     ops: Vec<Op>,
     known: HashMap<Pair, usize>,
+    depth: usize,
 }
 
 impl Compiler<'_> {
@@ -235,7 +260,11 @@ impl Compiler<'_> {
         let place = self.ops.len();
         self.ops.push(Op::Never);
         self.known.insert(pair, place);
-        self.ops[place] = self.compile(pair);
+        if self.depth <= COMPARED_DEPTH_MAX {
+            self.depth += 1;
+            self.ops[place] = self.compile(pair);
+            self.depth -= 1;
+        }
         place
     }
 

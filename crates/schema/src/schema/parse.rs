@@ -7,7 +7,7 @@ use weir_types::limits::{NESTING_MAX, RECORD_BYTES_MAX};
 
 use super::default::{Encoder, Pending};
 use super::{Enum, Field, Fixed, FullName, Kind, Logical, Node, NodeId, Record, finite};
-use crate::limits::{SCHEMA_BYTES_MAX, SCHEMA_TYPES_MAX};
+use crate::limits::{SCHEMA_BYTES_MAX, UNFOLDED_DEPTH_MAX, UNFOLDED_TYPES_MAX};
 use crate::nearest::nearest;
 
 /// A text that is no schema.
@@ -65,9 +65,19 @@ pub(super) fn parse(text: &str) -> Result<(NodeId, Vec<Node>), ParseError> {
     Ok((root, parser.nodes))
 }
 
+/// How far a type unfolds, where types inside are followed by name, but not back into themselves.
+#[derive(Clone, Copy)]
+struct Size {
+    /// Types, counted as often as they are used: bounds what a record costs beyond its bytes.
+    types: usize,
+    /// Types inside of types: bounds recursion over the schema.
+    depth: usize,
+}
+
 #[derive(Default)]
 struct Parser {
     nodes: Vec<Node>,
+    sizes: Vec<Size>,
     names: HashMap<String, NodeId>,
     pending: Pending,
     /// Where each default stands, beside `pending`.
@@ -100,11 +110,38 @@ impl Parser {
     }
 
     fn add(&mut self, kind: Kind, logical: Option<Logical>) -> Result<NodeId, ParseError> {
-        if self.nodes.len() >= SCHEMA_TYPES_MAX {
-            return Err(self.error(format!("the schema has more than {SCHEMA_TYPES_MAX} types")));
-        }
         self.nodes.push(Node { kind, logical, empty: false });
-        Ok(NodeId((self.nodes.len() - 1) as u32))
+        self.sizes.push(Size { types: 1, depth: 1 });
+        let id = NodeId((self.nodes.len() - 1) as u32);
+        self.measure(id)?;
+        Ok(id)
+    }
+
+    /// Measures a type whose inner types are known, and refuses what unfolds too far: a few types that use each other twice
+    /// would be millions of columns.
+    fn measure(&mut self, id: NodeId) -> Result<(), ParseError> {
+        let mut size = Size { types: 1, depth: 1 };
+        let mut include = |inner: NodeId| {
+            size.types += self.sizes[inner.index()].types;
+            size.depth = size.depth.max(self.sizes[inner.index()].depth + 1);
+        };
+        match &self.nodes[id.index()].kind {
+            Kind::Record(record) => record.fields.iter().for_each(|field| include(field.node)),
+            Kind::Array(inner) | Kind::Map(inner) => include(*inner),
+            Kind::Union(branches) => branches.iter().for_each(|branch| include(*branch)),
+            _ => {}
+        }
+        if size.types > UNFOLDED_TYPES_MAX || size.depth > UNFOLDED_DEPTH_MAX {
+            return Err(self.hinted(
+                format!(
+                    "the type unfolds to {} types, {} deep, and {UNFOLDED_TYPES_MAX} and {UNFOLDED_DEPTH_MAX} are allowed",
+                    size.types, size.depth
+                ),
+                "use fewer types by name inside of each other",
+            ));
+        }
+        self.sizes[id.index()] = size;
+        Ok(())
     }
 
     fn schema(&mut self, value: &Value, namespace: &str, depth: usize) -> Result<NodeId, ParseError> {
@@ -206,6 +243,7 @@ impl Parser {
         }
         let doc = object.get("doc").and_then(Value::as_str).map(str::to_owned);
         self.nodes[id.index()].kind = Kind::Record(Record { name, aliases, doc, fields });
+        self.measure(id)?;
         Ok(id)
     }
 
@@ -291,7 +329,8 @@ impl Parser {
 
     /// Takes a name before its type is known, so that the type may hold itself.
     fn define(&mut self, name: &FullName) -> Result<NodeId, ParseError> {
-        let id = self.add(Kind::Null, None)?;
+        let unfinished = Record { name: name.clone(), aliases: Vec::new(), doc: None, fields: Vec::new() };
+        let id = self.add(Kind::Record(unfinished), None)?;
         match self.names.insert(name.0.clone(), id) {
             None => Ok(id),
             Some(_) => Err(self.hinted(
