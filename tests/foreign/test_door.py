@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import struct
+import urllib.request
 
 import fastavro
 import pyarrow.csv
@@ -27,11 +28,8 @@ def event(number):
     return {"id": f"e{number}", "at": AT + number, "n": number}
 
 
-def rabin(schema) -> int:
-    return int(fastavro.schema.fingerprint(fastavro.schema.to_parsing_canonical_form(schema), "CRC-64-AVRO"), 16)
-
-
-def rabin_bytes(schema) -> bytes:
+def rabin(schema) -> bytes:
+    """CRC-64-AVRO of the canonical form, little endian, as it stands in messages."""
     return bytes.fromhex(fastavro.schema.fingerprint(fastavro.schema.to_parsing_canonical_form(schema), "CRC-64-AVRO"))
 
 
@@ -60,15 +58,13 @@ def test_every_form_ends_in_the_same_table(events):
         (b"id,at,n\r\ne20,2023-11-14T22:13:20.5Z,\r\n\"e21\",1700000000001,7\r\n", "text/csv", {}),
         (container([event(n) for n in range(22, 30)], "deflate"), "application/avro", {}),
         (container([event(n) for n in range(30, 40)], "null"), "application/avro", {}),
-        (b"\xc3\x01" + rabin_bytes(PARSED)[::-1] + binary(event(40)), "application/avro; form=single-object", {}),
+        (b"\xc3\x01" + rabin(PARSED) + binary(event(40)), "application/avro; form=single-object", {}),
         (b"\x00" + struct.pack(">I", old_id) + binary({"id": "e41", "at": AT}, OLD), "application/avro; form=registry", {}),
         (hashlib.md5(fastavro.schema.to_parsing_canonical_form(PARSED).encode()).digest() + binary(event(42)), "application/avro; form=md5", {}),
     ]
     wrapper = {"type": "record", "name": "DataWrapper", "fields": [
         {"name": "dataType", "type": "string"}, {"name": "schemaFingerprint", "type": "long"}, {"name": "data", "type": "bytes"}]}
-    fingerprint = struct.unpack("<q", rabin_bytes(PARSED)[::-1])[0]
-    fingerprints = {fingerprint, struct.unpack(">q", rabin_bytes(PARSED))[0]}
-    assert len(fingerprints) == 1, "CRC-64 as a number"
+    fingerprint = struct.unpack("<q", rabin(PARSED))[0]
     wrapped = binary({"dataType": "Event", "schemaFingerprint": fingerprint, "data": binary(event(43))}, fastavro.parse_schema(wrapper))
     bodies.append((wrapped, "application/avro; form=envelope", {}))
     for body, content_type, headers in bodies:
@@ -105,9 +101,9 @@ def test_answers_come_as_csv_and_arrow(events, tmp_path):
     text = events.run("query", "select id, n from events order by n", "--format", "csv").stdout
     table = pyarrow.csv.read_csv(io.BytesIO(text.encode()))
     assert table.column("n").to_pylist() == list(range(1000))
-    request = __import__("urllib.request").request.Request(
-        events.url + "/v1/query", data=b"select * from events", headers={"accept": "application/vnd.apache.arrow.stream"})
-    with __import__("urllib.request").request.urlopen(request) as response:
+    accept = {"accept": "application/vnd.apache.arrow.stream"}
+    request = urllib.request.Request(events.url + "/v1/query", data=b"select * from events", headers=accept)
+    with urllib.request.urlopen(request) as response:
         read = pyarrow.ipc.open_stream(response.read()).read_all()
     assert read.num_rows == 1000 and "_day" in read.column_names
 
