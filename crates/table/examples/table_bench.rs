@@ -1,6 +1,8 @@
-//! Rows per second into a table, beside a bare Parquet writer of the same batches with the same properties, on one thread each.
+//! Rows per second into a table, beside a bare Parquet writer of the same batches with the same properties, on one
+//! thread each.
 //!
-//! `cargo run --release -p weir-table --example table_bench -- [ROWS] [FOLDER]` prints one JSON object.
+//! `cargo run --release -p weir-table --example table_bench -- [ROWS] [FOLDER]` prints one JSON object; the tables stay
+//! in FOLDER if one is given.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -110,8 +112,9 @@ async fn load(table: &Table, batches: &[RecordBatch], positions_from: u64) -> u6
 async fn main() {
     let mut arguments = std::env::args().skip(1);
     let rows: usize = arguments.next().map_or(2_000_000, |rows| rows.parse().unwrap());
-    let folder = arguments
-        .next()
+    let keep = arguments.next();
+    let folder = keep
+        .as_ref()
         .map_or_else(std::env::temp_dir, Into::into)
         .join(format!("weir-table-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
@@ -163,5 +166,7 @@ async fn main() {
         "table": results,
     });
     println!("{report:#}");
-    std::fs::remove_dir_all(&folder).unwrap();
+    if keep.is_none() {
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -5,8 +5,9 @@
 //!                                 (hash tables)            (event times, filter, ids)
 //! ```
 //!
-//! Only files of places that the batch touches are looked at, of those only such whose event times meet the batch's, of those only such whose
-//! filter doesn't exclude every id; of the rest the id columns are read. Nothing changes before the last step, which doesn't wait.
+//! Only files of places that the batch touches are looked at, of those only such whose event times meet the batch's, of
+//! those only such whose filter doesn't exclude every id; of the rest the id columns are read. Nothing changes before
+//! the last step, which doesn't wait.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,9 +38,9 @@ enum Fate {
 impl Table {
     /// Takes a batch: drops repeats, buffers the rest, and moves the positions in memory to `seen`, all or nothing.
     ///
-    /// `seen` names, per source, the next sequence number after the rows of this and all earlier batches. The batch may lack
-    /// columns (they become null), and is converted where the table's type holds every value of the batch's. Nothing is durable
-    /// before [`commit`](Self::commit). An append whose future is dropped has no effect.
+    /// `seen` names, per source, the next sequence number after the rows of this and all earlier batches. The batch may
+    /// lack columns (they become null), and is converted where the table's type holds every value of the batch's.
+    /// Nothing is durable before [`commit`](Self::commit). An append whose future is dropped has no effect.
     ///
     /// # Errors
     /// See [`AppendError`]. `Full` asks for a commit.

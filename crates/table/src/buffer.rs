@@ -1,7 +1,7 @@
 //! Rows in memory: those behind the last commit, and their ids.
 //!
-//! Rows stay in the batches they came in; a commit gathers them by place. Batches are shared with the views that were taken, so that
-//! a view costs no copy.
+//! Rows stay in the batches they came in; a commit gathers them by place. Batches are shared with the views that were
+//! taken, so that a view costs no copy.
 
 use std::collections::HashMap;
 use std::sync::Arc;

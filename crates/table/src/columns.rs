@@ -1,8 +1,10 @@
-//! The columns of a table: which Arrow types are stored as what, how a schema grows, and how a batch is brought into form.
+//! The columns of a table: which Arrow types are stored as what, how a schema grows, and how a batch is brought into
+//! form.
 //!
-//! A table stores Delta's types alone. What has an exact equal is converted on the way in (dictionaries, views, large and
-//! fixed-size forms, small unsigned integers, timestamps of any unit: Delta's have microseconds, finer ones are rounded down); the rest is
-//! refused with the column's name. Every column is nullable, nested ones too, so that a schema only ever grows.
+//! A table stores Delta's types alone. What has an exact equal is converted on the way in (dictionaries, views, large
+//! and fixed-size forms, small unsigned integers, timestamps of any unit: Delta's have microseconds, finer ones are
+//! rounded down); the rest is refused with the column's name. Every column is nullable, nested ones too, so that a
+//! schema only ever grows.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -142,8 +144,8 @@ fn check_names(table: &TableName, fields: &Fields, parent: &str) -> Result<(), S
     Ok(())
 }
 
-/// A column that a schema is to get: the path of its parent (`element`, `key` and `value` stand for what lists and maps hold), and
-/// itself.
+/// A column that a schema is to get: the path of its parent (`element`, `key` and `value` stand for what lists and maps
+/// hold), and itself.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Addition {
     pub(crate) parent: Vec<String>,

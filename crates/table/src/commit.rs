@@ -6,10 +6,12 @@
 //!     appends go on         +--- stays until the version is known to exist <-----+
 //! ```
 //!
-//! A crash before the transaction leaves unnamed files, which a vacuum deletes; the rows are read again from their sources. A crash after it
-//! leaves a version with rows and positions. A reply that was lost is found out before anything else is tried.
+//! A crash before the transaction leaves unnamed files, which a vacuum deletes; the rows are read again from their
+//! sources. A crash after it leaves a version with rows and positions. A reply that was lost is found out before
+//! anything else is tried.
 //!
-//! Every commit of rows counts up one number in the log. A version by another writer that has counted, or moved a source, fences this one.
+//! Every commit of rows counts up one number in the log. A version by another writer that has counted, or moved a
+//! source, fences this one.
 
 use std::sync::Arc;
 use std::thread;

@@ -8,8 +8,8 @@
 //!        +----- again, at most 5 times <--------+-- absent
 //! ```
 //!
-//! Every commit's bytes hold a random transaction id (from the kernel), so equal bytes are the same commit. What still is not known
-//! after the last attempt is left in an [`AttemptSlot`], for the next transaction to find out.
+//! Every commit's bytes hold a random transaction id (from the kernel), so equal bytes are the same commit. What still
+//! is not known after the last attempt is left in an [`AttemptSlot`], for the next transaction to find out.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

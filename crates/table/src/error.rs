@@ -85,7 +85,7 @@ pub enum OpenError {
         root: String,
         /// Why.
         #[source]
-        source: KernelError,
+        source: Box<KernelError>,
     },
 }
 

@@ -1,7 +1,8 @@
 //! Filters: which ids a file surely does not hold.
 //!
-//! A split-block bloom filter in Parquet's own format over the lower half of each id, written into the body of the Parquet
-//! file, behind the last row group; two entries of the footer's key-value metadata say where. Other readers never look there.
+//! A split-block bloom filter in Parquet's own format over the lower half of each id, written into the body of the
+//! Parquet file, behind the last row group; two entries of the footer's key-value metadata say where. Other readers
+//! never look there.
 
 use parquet::bloom_filter::Sbbf;
 use parquet::errors::ParquetError;
@@ -10,7 +11,8 @@ use parquet::errors::ParquetError;
 pub(crate) const OFFSET_KEY: &str = "weir.ids.offset";
 /// Footer entry: how many bytes it has.
 pub(crate) const LENGTH_KEY: &str = "weir.ids.length";
-/// Footer entry: the columns of the ids and the fingerprint of the key that they were hashed under. A filter under another key says nothing.
+/// Footer entry: the columns of the ids and the fingerprint of the key that they were hashed under. A filter under
+/// another key says nothing.
 pub(crate) const SCHEME_KEY: &str = "weir.ids.scheme";
 
 /// How often a filter may fail to exclude an id. A failure costs reading the id columns of a file.

@@ -1,7 +1,7 @@
 //! Growing: new columns, in one Delta version of their own.
 //!
-//! A schema only grows: columns are added, all nullable, at the top or within structs; none is removed, renamed, or changes its type. Older
-//! files lack the new columns, which read as null.
+//! A schema only grows: columns are added, all nullable, at the top or within structs; none is removed, renamed, or
+//! changes its type. Older files lack the new columns, which read as null.
 
 use std::sync::{Mutex, PoisonError};
 

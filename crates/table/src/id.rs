@@ -1,11 +1,12 @@
 //! Ids of rows: 128-bit keyed hashes of the columns that make a row unique.
 //!
-//! Two rows have one id if their hashes are equal; docs/decisions/0005 has the odds. The key is random, made with the table,
-//! and stored in its Delta configuration, so that nobody who writes rows can choose colliding ones, and so that a bucket, which is
-//! taken from the hash, stays where it is.
+//! Two rows have one id if their hashes are equal; docs/decisions/0005 has the odds. The key is random, made with the
+//! table, and stored in its Delta configuration, so that nobody who writes rows can choose colliding ones, and so that
+//! a bucket, which is taken from the hash, stays where it is.
 //!
-//! The encoding that is hashed is part of the table's format and can't change: per column one byte of kind (0 for null) and the value,
-//! integers as 8 bytes whatever their width, text and bytes behind their length. Columns are encoded as the table stores them.
+//! The encoding that is hashed is part of the table's format and can't change: per column one byte of kind (0 for null)
+//! and the value, integers as 8 bytes whatever their width, text and bytes behind their length. Columns are encoded as
+//! the table stores them.
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray,
@@ -43,7 +44,8 @@ impl Hasher {
     }
 }
 
-/// Returns the bucket of an id: the multiply-shift range of its upper half, so that any number of buckets is filled evenly.
+/// Returns the bucket of an id: the multiply-shift range of its upper half, so that any number of buckets is filled
+/// evenly.
 pub(crate) fn bucket(id: u128, buckets: u32) -> u32 {
     let upper = id >> 64;
     u32::try_from((upper * u128::from(buckets)) >> 64).unwrap_or(0)

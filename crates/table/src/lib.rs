@@ -1,7 +1,8 @@
 //! Tables on Delta Lake: exactly-once commits, unique rows, merging and vacuum.
 //!
-//! A [`Table`] owns one folder of Parquet files and its Delta log. Rows are appended in Arrow batches together with how far
-//! their sources were read; both become durable in one Delta transaction, so that a crash repeats nothing and loses nothing.
+//! A [`Table`] owns one folder of Parquet files and its Delta log. Rows are appended in Arrow batches together with how
+//! far their sources were read; both become durable in one Delta transaction, so that a crash repeats nothing and loses
+//! nothing.
 //!
 //! ```text
 //!  batch --append--> [hash ids, route, drop repeats] --> buffer --commit--> Parquet files --> one Delta transaction

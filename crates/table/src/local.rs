@@ -1,9 +1,9 @@
 //! A local folder as an object store whose writes are durable.
 //!
-//! `object_store`'s own local store (0.13) never calls fsync: after a power cut, files that it had acknowledged are empty or
-//! gone, and a Delta commit may name them. Here a file is written under a staging name, synced, then given its name, and the
-//! folder is synced too, as are the folders that were made on the way. A name therefore never stands for half a file, and an
-//! acknowledged one stays.
+//! `object_store`'s own local store (0.13) never calls fsync: after a power cut, files that it had acknowledged are
+//! empty or gone, and a Delta commit may name them. Here a file is written under a staging name, synced, then given its
+//! name, and the folder is synced too, as are the folders that were made on the way. A name therefore never stands for
+//! half a file, and an acknowledged one stays.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -194,8 +194,8 @@ fn sync(path: &FsPath) -> Result<()> {
     File::open(path).and_then(|file| file.sync_all()).and_then(|()| sync_folder(parent_of(path)?)).map_err(failed)
 }
 
-/// An upload in parts. Until it is complete and synced nobody may rely on its name: data files have names that only a later
-/// Delta commit gives away.
+/// An upload in parts. Until it is complete and synced nobody may rely on its name: data files have names that only a
+/// later Delta commit gives away.
 #[derive(Debug)]
 struct Upload {
     inner: Box<dyn MultipartUpload>,

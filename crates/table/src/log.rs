@@ -1,7 +1,7 @@
 //! The Delta log of a table, through the Delta project's kernel.
 //!
-//! The kernel blocks; all of it runs on blocking threads here. Its own reads go through a small runtime of its own, so that it works whatever
-//! runtime a caller has. Versions are put by [`PutIfAbsent`].
+//! The kernel blocks; all of it runs on blocking threads here. Its own reads go through a small runtime of its own, so
+//! that it works whatever runtime a caller has. Versions are put by [`PutIfAbsent`].
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, LazyLock, PoisonError};
@@ -37,7 +37,8 @@ use crate::statistics;
 
 /// What the log names as the writer.
 const ENGINE_INFO: &str = concat!("weir/", env!("CARGO_PKG_VERSION"));
-/// The application transaction that counts commits of rows: it tells two writers apart even if they read different sources.
+/// The application transaction that counts commits of rows: it tells two writers apart even if they read different
+/// sources.
 const COMMITS_APP: &str = "weir";
 /// Before a source's name: its application transaction.
 const SOURCE_APP: &str = "weir/";

@@ -1,9 +1,9 @@
 //! Merging: many small files of a place become one, with the same rows.
 //!
-//! Files are sorted into tiers by size, each four times the last. Eight files of one tier and place are merged, so that a row is
-//! rewritten about once per tier however fast files come; where nothing was written for an hour, all small files are. Files are read row
-//! group by row group and written as they are read; the log swaps them in one version that says that no data changed. The replaced files stay
-//! until a vacuum.
+//! Files are sorted into tiers by size, each four times the last. Eight files of one tier and place are merged, so that
+//! a row is rewritten about once per tier however fast files come; where nothing was written for an hour, all small
+//! files are. Files are read row group by row group and written as they are read; the log swaps them in one version
+//! that says that no data changed. The replaced files stay until a vacuum.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -41,8 +41,9 @@ const PART_BYTES: usize = 8 << 20;
 const PARTS_AT_ONCE: usize = 4;
 
 impl Table {
-    /// Merges small files of one place, if there are any worth it. One call does one merge of at most [`Spec::target_file_bytes`](crate::Spec::target_file_bytes);
-    /// see [`Merged::more`]. Appends, commits and views go on meanwhile.
+    /// Merges small files of one place, if there are any worth it. One call does one merge of at most
+    /// [`Spec::target_file_bytes`](crate::Spec::target_file_bytes); see [`Merged::more`]. Appends, commits and views go
+    /// on meanwhile.
     ///
     /// # Errors
     /// See [`MergeError`].

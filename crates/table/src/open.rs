@@ -1,7 +1,7 @@
 //! Opening a table: finding or making it, and checking that it is the one that the settings describe.
 //!
-//! What can't change is stored in the table's Delta configuration when it is made, under `weir.`: the format's version, the key of its
-//! ids, the columns of the ids, the partitioning and the number of buckets.
+//! What can't change is stored in the table's Delta configuration when it is made, under `weir.`: the format's version,
+//! the key of its ids, the columns of the ids, the partitioning and the number of buckets.
 
 use std::collections::HashMap;
 use std::io;
@@ -34,9 +34,10 @@ const BUCKETS: &str = "weir.buckets";
 impl Table {
     /// Opens a table, and makes it at once if it is new, so that readers find it before its first row.
     ///
-    /// `root` is the table's folder; its path, without the leading `/`, is the path in `store`: the absolute path of a `file:///` URL with
-    /// [`LocalStore::new`](crate::LocalStore::new), the key's prefix with a bucket's store. `store` must make what it acknowledges durable, and support
-    /// put-if-absent; for local folders that is [`LocalStore`](crate::LocalStore).
+    /// `root` is the table's folder; its path, without the leading `/`, is the path in `store`: the absolute path of a
+    /// `file:///` URL with [`LocalStore::new`](crate::LocalStore::new), the key's prefix with a bucket's store. `store`
+    /// must make what it acknowledges durable, and support put-if-absent; for local folders that is
+    /// [`LocalStore`](crate::LocalStore).
     ///
     /// New columns of `spec` are added to the table's schema; columns of the table that `spec` has not are kept.
     ///
@@ -48,7 +49,8 @@ impl Table {
         make_local(&spec, &root).await?;
         let layout = Layout::of(&spec.partition_by, spec.buckets);
         let log = Log::new(store.clone(), root.clone(), folder.clone(), env.clone());
-        let failed = |source| OpenError::Log { table: spec.name.clone(), root: root.to_string(), source };
+        let failed =
+            |source| OpenError::Log { table: spec.name.clone(), root: root.to_string(), source: Box::new(source) };
         let snapshot = match log.load().await.map_err(failed)? {
             Some(snapshot) => snapshot,
             None => {
@@ -185,6 +187,6 @@ fn unfit(spec: &Spec, root: &Url, source: KernelError) -> OpenError {
         KernelError::Unsupported(reason) => {
             OpenError::Foreign { table: spec.name.clone(), root: root.to_string(), reason }
         }
-        source => OpenError::Log { table: spec.name.clone(), root: root.to_string(), source },
+        source => OpenError::Log { table: spec.name.clone(), root: root.to_string(), source: Box::new(source) },
     }
 }

@@ -171,8 +171,8 @@ pub struct View {
     pub version: u64,
     /// The table's columns, then its partition columns.
     pub schema: SchemaRef,
-    /// The committed files. They hold the table's columns without the partition columns; columns that were added later are
-    /// missing, and are null.
+    /// The committed files. They hold the table's columns without the partition columns; columns that were added later
+    /// are missing, and are null.
     pub files: Arc<[Arc<DataFile>]>,
     /// The rows behind the last commit, in batches of `schema`.
     pub buffered: Vec<RecordBatch>,

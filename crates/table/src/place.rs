@@ -1,7 +1,7 @@
 //! Where a row lies: its partition and its bucket.
 //!
-//! Partition columns are plain ones that any Delta reader prunes by: `_day` (a date), `_hour` (0 to 23) behind it, and `_bucket`. Rows
-//! without a usable event time have a null `_day` and `_hour`.
+//! Partition columns are plain ones that any Delta reader prunes by: `_day` (a date), `_hour` (0 to 23) behind it, and
+//! `_bucket`. Rows without a usable event time have a null `_day` and `_hour`.
 
 use std::sync::Arc;
 
@@ -126,8 +126,8 @@ impl Layout {
 }
 
 impl Place {
-    /// Makes an id's key over the whole table: ids are compared within one place alone. An odd multiplier keeps distinct
-    /// places distinct.
+    /// Makes an id's key over the whole table: ids are compared within one place alone. An odd multiplier keeps
+    /// distinct places distinct.
     pub(crate) fn key(self, id: u128) -> u128 {
         let day = self.day.map_or(0, |day| u128::from(day.cast_unsigned()) + 1);
         let hour = self.hour.map_or(0, |hour| u128::from(hour) + 1);

@@ -1,6 +1,7 @@
 //! Routing: which place each row of a batch belongs to, which id it has, and whether a rule applies to it.
 //!
-//! Pure: depends on the rows, the settings, and the current time (for lateness alone, which never decides a row's place).
+//! Pure: depends on the rows, the settings, and the current time (for lateness alone, which never decides a row's
+//! place).
 
 use std::collections::HashMap;
 

@@ -30,7 +30,8 @@ pub enum PartitionBy {
 impl PartitionBy {
     /// Returns the event-time column, if rows have one.
     ///
-    /// Its type is a timestamp (any unit; without a zone it is read as UTC), a date, or `Int64` as milliseconds since 1970.
+    /// Its type is a timestamp (any unit; without a zone it is read as UTC), a date, or `Int64` as milliseconds since
+    /// 1970.
     pub fn column(&self) -> Option<&str> {
         match self {
             Self::None => None,
@@ -58,7 +59,8 @@ pub struct Spec {
     pub columns: SchemaRef,
     /// How rows are spread over partitions. Fixed when the table is made. Default: one partition.
     pub partition_by: PartitionBy,
-    /// Parts of each partition, by hash of the id. Fixed when the table is made. With 1 there is no bucket column. Default: 1.
+    /// Parts of each partition, by hash of the id. Fixed when the table is made. With 1 there is no bucket column.
+    /// Default: 1.
     pub buckets: u32,
     /// The columns that make a row unique within its partition. Fixed when the table is made. Empty: rows are not
     /// deduplicated. Default: empty.
@@ -67,10 +69,11 @@ pub struct Spec {
     pub lookback: Option<Duration>,
     /// What happens to late rows. Default: kept and counted.
     pub late: Rule,
-    /// What happens to rows whose event time is null or outside of the years 1900 to 2099. Default: kept, in the partition
-    /// of null, and counted.
+    /// What happens to rows whose event time is null or outside of the years 1900 to 2099. Default: kept, in the
+    /// partition of null, and counted.
     pub timeless: Rule,
-    /// How old buffered rows may become. The caller acts on it: see [`Table::pending`](crate::Table::pending). Default: 5 s.
+    /// How old buffered rows may become. The caller acts on it: see [`Table::pending`](crate::Table::pending). Default:
+    /// 5 s.
     pub freshness: Duration,
     /// How many buffered bytes (of Arrow arrays) make a commit worthwhile. The caller acts on it. Default: 128 MiB.
     pub commit_bytes: u64,

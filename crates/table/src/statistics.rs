@@ -1,7 +1,8 @@
 //! Statistics of a data file, as the Delta log has them: so that readers skip files without opening them.
 //!
-//! They are taken from the row groups that Parquet's writer has just described. Source of the form: the Delta protocol, "Per-file
-//! Statistics": nulls per column, least and greatest values of columns that have an order, timestamps cut to milliseconds.
+//! They are taken from the row groups that Parquet's writer has just described. Source of the form: the Delta protocol,
+//! "Per-file Statistics": nulls per column, least and greatest values of columns that have an order, timestamps cut to
+//! milliseconds.
 
 use std::sync::Arc;
 

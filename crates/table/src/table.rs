@@ -7,8 +7,8 @@
 //!       state  (moments only: files, buffers, positions; never held while waiting)
 //! ```
 //!
-//! A commit seals the open buffer and writes it while appends go on into a new one; sealed rows stay visible to views and to the search for
-//! repeats until the commit turned them into files, in one step.
+//! A commit seals the open buffer and writes it while appends go on into a new one; sealed rows stay visible to views
+//! and to the search for repeats until the commit turned them into files, in one step.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -206,7 +206,8 @@ impl Table {
         &self.spec
     }
 
-    /// Returns the next sequence number to consume of each source, as of the last commit: where to resume after a crash.
+    /// Returns the next sequence number to consume of each source, as of the last commit: where to resume after a
+    /// crash.
     pub fn positions(&self) -> BTreeMap<SourceId, u64> {
         self.state().committed.clone()
     }

@@ -8,8 +8,8 @@ pub(crate) const DAY_US: i64 = 86_400_000_000;
 /// Microseconds of an hour.
 pub(crate) const HOUR_US: i64 = 3_600_000_000;
 
-/// 1900-01-01T00:00:00Z in microseconds. Whether a time is usable depends on it alone, never on the clock: a repeat must meet
-/// its first copy in the same partition.
+/// 1900-01-01T00:00:00Z in microseconds. Whether a time is usable depends on it alone, never on the clock: a repeat
+/// must meet its first copy in the same partition.
 pub(crate) const FIRST_US: i64 = -25_567 * DAY_US;
 /// 2100-01-01T00:00:00Z, the first moment beyond.
 pub(crate) const BEYOND_US: i64 = 47_482 * DAY_US;

@@ -28,8 +28,8 @@ impl Table {
         Shape { columns: self.columns(), layout: self.layout, event_time: self.event_time() }
     }
 
-    /// Makes one change, on top of whatever other writers did meanwhile that concerns nobody's rows. `change` is given the number of commits of
-    /// rows so far, and is asked again after each conflict.
+    /// Makes one change, on top of whatever other writers did meanwhile that concerns nobody's rows. `change` is given
+    /// the number of commits of rows so far, and is asked again after each conflict.
     pub(crate) async fn transact(
         &self,
         writing: &mut Writing,

@@ -7,7 +7,8 @@
 //!                   --> delete
 //! ```
 //!
-//! The log itself is shortened up to the newest checkpoint that is older than `keep`: every version that may still be read can be built.
+//! The log itself is shortened up to the newest checkpoint that is older than `keep`: every version that may still be
+//! read can be built.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -29,11 +30,12 @@ const LOG_FOLDER: &str = "_delta_log";
 const CHECKPOINT_COMMITS: u64 = 10;
 
 impl Table {
-    /// Deletes files that no version younger than `keep` names, old files of the Delta log, and what crashed commits left, all only
-    /// if older than `keep`. Never a file of the current version, or of a commit of this table that is under way.
+    /// Deletes files that no version younger than `keep` names, old files of the Delta log, and what crashed commits
+    /// left, all only if older than `keep`. Never a file of the current version, or of a commit of this table that is
+    /// under way.
     ///
-    /// Ages are those that the store and the log tell, compared with this machine's clock. Views that are older than `keep` may find
-    /// their files gone.
+    /// Ages are those that the store and the log tell, compared with this machine's clock. Views that are older than
+    /// `keep` may find their files gone.
     ///
     /// # Errors
     /// See [`VacuumError`]. What was deleted until then was dead.
@@ -50,7 +52,8 @@ impl Table {
 
         let mut vacuumed = Vacuumed::default();
         let (snapshot, live) = {
-            // While this is held no commit is between writing its files and naming them. What is written later was not listed.
+            // While this is held no commit is between writing its files and naming them. What is written later was not
+            // listed.
             let mut writing = self.writing.lock().await;
             self.resolve(&mut writing).await.map_err(|source| self.unresolved(source))?;
             if writing.since_checkpoint >= CHECKPOINT_COMMITS {

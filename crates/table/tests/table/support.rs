@@ -172,7 +172,8 @@ pub enum Fault {
     LostReply,
 }
 
-/// A store whose writes fail as told. After a crash nothing works any more through this handle, as for a process that is gone.
+/// A store whose writes fail as told. After a crash nothing works any more through this handle, as for a process that
+/// is gone.
 pub struct Faulty {
     pub inner: Arc<dyn ObjectStore>,
     dice: Mutex<Dice>,
