@@ -5,7 +5,7 @@
 //! ```
 //!
 //! - `blocks`: 64 KiB blocks, 16 appenders, each append acknowledged when durable. Floor: the same bytes in the same group
-//!   sizes, each group one write and one fdatasync, into plain files of a segment's size.
+//!   sizes, each group one write and one fdatasync, into plain files of a segment's size whose space is taken ahead.
 //! - `single`: one appender of single 200-byte records. Floor: a plain file, the same bytes per write, fdatasync each.
 //! - `open`: opening after kill -9, by a child process that had filled the folder.
 //!
@@ -14,7 +14,7 @@
 #![expect(clippy::disallowed_methods, reason = "a stopwatch needs the machine's own clock")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that can't go on has nothing better to do")]
 
-use std::fs::{self, File as DiskFile, OpenOptions};
+use std::fs::{self, File as DiskFile};
 use std::io::{self, BufRead, BufReader, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,7 @@ const BLOCK_BYTES: usize = 64 << 10;
 const BLOCKS: usize = 8192;
 const APPENDERS: usize = 16;
 const SINGLES: usize = 1500;
+const ALLOCATE_BYTES: u64 = 16 << 20;
 const RECORD_BYTES: usize = 200;
 
 /// Files that count what is written between two syncs.
@@ -184,7 +185,8 @@ async fn engine_blocks(dir: &Path) -> (Duration, Vec<usize>) {
 fn floor_blocks(dir: &Path, groups: &[usize]) -> Duration {
     let folder = fresh(dir, "floor");
     let payload = vec![7_u8; *groups.iter().max().unwrap()];
-    let (mut file, mut at, mut number): (Option<DiskFile>, u64, u32) = (None, 0, 0);
+    let files = DiskFiles::create(&folder).unwrap();
+    let (mut file, mut at, mut number): (Option<Arc<dyn File>>, u64, u32) = (None, 0, 0);
     let started = Instant::now();
     for size in groups.iter().filter(|size| **size > 0) {
         if at >= 64 << 20 {
@@ -192,10 +194,14 @@ fn floor_blocks(dir: &Path, groups: &[usize]) -> Duration {
         }
         let file = file.get_or_insert_with(|| {
             (at, number) = (0, number + 1);
-            OpenOptions::new().write(true).create_new(true).open(folder.join(number.to_string())).unwrap()
+            files.create(&number.to_string()).unwrap()
         });
-        file.write_all_at(&payload[..*size], at).unwrap();
-        file.sync_data().unwrap();
+        // As the engine does: without it the floor would be lower.
+        if at % ALLOCATE_BYTES + *size as u64 >= ALLOCATE_BYTES || at == 0 {
+            file.allocate(at, at / ALLOCATE_BYTES * ALLOCATE_BYTES + 2 * ALLOCATE_BYTES).unwrap();
+        }
+        assert_eq!(file.write_at(at, &[IoSlice::new(&payload[..*size])]).unwrap(), *size);
+        file.sync().unwrap();
         at += *size as u64;
     }
     started.elapsed()
@@ -246,9 +252,7 @@ async fn fill(folder: &Path, bytes: u64) {
             }
         })
     });
-    for caller in callers.collect::<Vec<_>>() {
-        caller.await.unwrap();
-    }
+    futures::future::join_all(callers).await;
 }
 
 /// Lets a child fill the folder, kills it, and opens what it left.

@@ -1,4 +1,5 @@
 //! The local engine keeps the contract: on a disk, with tiny segments, without its cache, and on files that are short.
+#![expect(clippy::unwrap_used, reason = "clippy does not know that a function which tests share is a test")]
 
 use std::sync::{Arc, Mutex};
 

@@ -1,5 +1,6 @@
 //! Crashes on files that lose, tear and reorder what was not synced: whatever was acknowledged is there, in order, once, and
 //! nothing else. A failure prints its seed.
+#![expect(clippy::unwrap_used, reason = "clippy does not know that a function which tests share is a test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,6 @@
 //! Full disks, failing disks, rivals, long retention: the engine says what is the matter, loses nothing, and goes on by
 //! itself where it may.
+#![expect(clippy::unwrap_used, reason = "clippy does not know that a function which tests share is a test")]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! A process that is killed with SIGKILL while it appends has lost nothing that it acknowledged.
 //!
 //! The test runs itself as the child: the variable `WEIR_LOG_CHILD` names the folder.
+#![expect(clippy::unwrap_used, reason = "clippy does not know that a function which tests share is a test")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

@@ -231,7 +231,7 @@ impl Group {
                 Answer::Append { log, done, .. } => drop(done.send(Err(append_error(name(log), error)))),
                 Answer::Trim { log, done, .. } => drop(done.send(Err(append_error(name(log), error).into()))),
                 Answer::Create { name, done, .. } => {
-                    drop(done.send(Err(CreateRefusal::Append(append_error(name, error)))))
+                    drop(done.send(Err(CreateRefusal::Append(append_error(name, error)))));
                 }
             }
         }

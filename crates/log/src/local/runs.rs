@@ -100,7 +100,7 @@ impl Runs {
                         last.extent = last.extent.then(&run.extent);
                     }
                     _ => {
-                        pieces.push(Piece { log: *log, run_first: all.len() as u32, run_count: 1, extent: run.extent })
+                        pieces.push(Piece { log: *log, run_first: all.len() as u32, run_count: 1, extent: run.extent });
                     }
                 }
                 all.push((*log, *run));

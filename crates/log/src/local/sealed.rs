@@ -42,12 +42,10 @@ impl Sealed {
     /// Returns the runs of a log that hold a record and those behind it.
     pub(crate) fn runs(&self, log: LogId, from: SequenceNumber) -> &[Run] {
         let start = self.pieces.partition_point(|piece| piece.log < log);
-        let own = self.pieces[start..].iter().take_while(|piece| piece.log == log);
-        for piece in own.filter(|piece| piece.extent.end > from) {
-            let runs = &self.runs[piece.run_first as usize..][..piece.run_count as usize];
-            return &runs[runs.partition_point(|run| run.extent.end <= from)..];
-        }
-        &[]
+        let mut own = self.pieces[start..].iter().take_while(|piece| piece.log == log);
+        let Some(piece) = own.find(|piece| piece.extent.end > from) else { return &[] };
+        let runs = &self.runs[piece.run_first as usize..][..piece.run_count as usize];
+        &runs[runs.partition_point(|run| run.extent.end <= from)..]
     }
 
     fn bytes(&self) -> u64 {

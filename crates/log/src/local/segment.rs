@@ -65,7 +65,7 @@ pub(crate) fn read_headers(id: SegmentId, file: &dyn File) -> io::Result<Headers
         let read = read_full(file, offset, &mut fixed)?;
         match decode_fixed(&fixed[..read]) {
             Err(Unreadable::Damaged) => {
-                headers.flaws.push(flaw(format!("copy {} of the header is damaged", number + 1)))
+                headers.flaws.push(flaw(format!("copy {} of the header is damaged", number + 1)));
             }
             Err(Unreadable::Version(version)) => headers.version = Some(version),
             Ok(fixed) if fixed.id != id => {
