@@ -31,6 +31,8 @@ pub(crate) struct Cursor<'a> {
 
 pub(crate) const CUT_OFF: &str = "the record ends inside this value";
 
+const NOT_UTF8: &str = "a text is not valid UTF-8";
+
 impl<'a> Cursor<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
@@ -66,14 +68,33 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     pub(crate) fn long(&mut self) -> Result<i64, &'static str> {
-        let first = *self.bytes.get(self.at).ok_or(CUT_OFF)?;
-        if first < 0x80 {
-            self.at += 1;
-            return Ok(i64::from(first >> 1) ^ -i64::from(first & 1));
+        let rest = &self.bytes[self.at..];
+        match rest.first() {
+            Some(first) if *first < 0x80 => {
+                self.at += 1;
+                return Ok(i64::from(first >> 1) ^ -i64::from(first & 1));
+            }
+            Some(_) => {}
+            None => return Err(CUT_OFF),
+        }
+        if let Some(eight) = rest.first_chunk::<8>() {
+            let word = u64::from_le_bytes(*eight);
+            let ends = !word & 0x8080_8080_8080_8080;
+            if ends != 0 {
+                let bits = ends.trailing_zeros() + 1;
+                self.at += (bits / 8) as usize;
+                // Seven bits of each byte, pushed together in three steps.
+                let groups = word & (u64::MAX >> (64 - bits)) & 0x7f7f_7f7f_7f7f_7f7f;
+                let groups = (groups & 0x007f_007f_007f_007f) | ((groups & 0x7f00_7f00_7f00_7f00) >> 1);
+                let groups = (groups & 0x0000_3fff_0000_3fff) | ((groups & 0x3fff_0000_3fff_0000) >> 2);
+                let value = (groups & 0x0fff_ffff) | ((groups & 0x0fff_ffff_0000_0000) >> 4);
+                return Ok((value >> 1) as i64 ^ -((value & 1) as i64));
+            }
         }
         self.long_of_many()
     }
 
+    #[inline(never)]
     fn long_of_many(&mut self) -> Result<i64, &'static str> {
         let mut value = 0u64;
         for (index, byte) in self.bytes[self.at..].iter().take(10).enumerate() {
@@ -117,7 +138,14 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     pub(crate) fn text(&mut self) -> Result<&'a str, &'static str> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| "a text is not valid UTF-8")
+        std::str::from_utf8(self.bytes()?).map_err(|_| NOT_UTF8)
+    }
+
+    /// The bytes of a text, which are valid UTF-8. For those who only pass them on: most are ASCII, which is told faster.
+    #[inline]
+    pub(crate) fn utf8(&mut self) -> Result<&'a [u8], &'static str> {
+        let bytes = self.bytes()?;
+        if bytes.is_ascii() || std::str::from_utf8(bytes).is_ok() { Ok(bytes) } else { Err(NOT_UTF8) }
     }
 
     #[inline]
@@ -169,3 +197,22 @@ impl Items {
 }
 
 const _: () = assert!(RECORD_BYTES_MAX <= i32::MAX as usize, "offsets of columns have 32 bits");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_back_with_anything_behind_them() {
+        let edges = (0..63).flat_map(|bit| [1i64 << bit, (1 << bit) - 1, -(1 << bit), -(1 << bit) - 1]);
+        for value in edges.chain([0, i64::MAX, i64::MIN]) {
+            let mut bytes = Vec::new();
+            write_long(value, &mut bytes);
+            for behind in [&[][..], &[0], &[0xff; 12]] {
+                let all = [&bytes[..], behind].concat();
+                let mut cursor = Cursor::new(&all);
+                assert_eq!((cursor.long(), cursor.at()), (Ok(value), bytes.len()), "{value}");
+            }
+        }
+    }
+}

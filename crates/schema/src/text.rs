@@ -303,6 +303,7 @@ pub(crate) fn format_timestamp(count: i64, unit: Unit, zone: Zone) -> Option<Str
 }
 
 /// Microseconds of a timestamp: refuses one that has no place in a column.
+#[inline]
 pub(crate) fn micros(count: i64, unit: Unit) -> Result<i64, &'static str> {
     match unit {
         Unit::Micros => Ok(count),

@@ -94,14 +94,14 @@ impl Column {
         Ok(match &mut self.values {
             Values::Boolean(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
             Values::Int(values) => {
-                let values = ScalarBuffer::from(std::mem::take(values));
+                let values = ScalarBuffer::from(take(values));
                 match data_type {
                     DataType::Date32 => Arc::new(Date32Array::try_new(values, nulls)?),
                     _ => Arc::new(Int32Array::try_new(values, nulls)?),
                 }
             }
             Values::Long(values) | Values::Millis(values) => {
-                let values = ScalarBuffer::from(std::mem::take(values));
+                let values = ScalarBuffer::from(take(values));
                 match data_type {
                     DataType::Timestamp(_, zone) => {
                         Arc::new(TimestampMicrosecondArray::try_new(values, nulls)?.with_timezone_opt(zone.clone()))
@@ -109,14 +109,10 @@ impl Column {
                     _ => Arc::new(Int64Array::try_new(values, nulls)?),
                 }
             }
-            Values::Float(values) => {
-                Arc::new(Float32Array::try_new(ScalarBuffer::from(std::mem::take(values)), nulls)?)
-            }
-            Values::Double(values) => {
-                Arc::new(Float64Array::try_new(ScalarBuffer::from(std::mem::take(values)), nulls)?)
-            }
+            Values::Float(values) => Arc::new(Float32Array::try_new(ScalarBuffer::from(take(values)), nulls)?),
+            Values::Double(values) => Arc::new(Float64Array::try_new(ScalarBuffer::from(take(values)), nulls)?),
             Values::Decimal { values, .. } => {
-                let array = Decimal128Array::try_new(ScalarBuffer::from(std::mem::take(values)), nulls)?;
+                let array = Decimal128Array::try_new(ScalarBuffer::from(take(values)), nulls)?;
                 Arc::new(array.with_data_type(data_type.clone()))
             }
             Values::Text(bytes) | Values::Enum { bytes, .. } | Values::Json { bytes, .. } | Values::Null(bytes) => {
@@ -158,13 +154,21 @@ fn mismatch(data_type: &DataType) -> ArrowError {
     ArrowError::SchemaError(format!("a column of {data_type} was built as another type"))
 }
 
+/// Takes the values, and leaves room for as many: the next batch is likely as long.
+fn take<T>(values: &mut Vec<T>) -> Vec<T> {
+    let room = Vec::with_capacity(values.len());
+    std::mem::replace(values, room)
+}
+
 fn take_offsets(offsets: &mut Vec<i32>) -> OffsetBuffer<i32> {
+    let taken = take(offsets);
+    offsets.push(0);
     // Offsets begin with 0 and only grow: the one way they are written.
-    OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(offsets, vec![0])))
+    OffsetBuffer::new(ScalarBuffer::from(taken))
 }
 
 impl Bytes {
     fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
-        (take_offsets(&mut self.ends), Buffer::from_vec(std::mem::take(&mut self.bytes)))
+        (take_offsets(&mut self.ends), Buffer::from_vec(take(&mut self.bytes)))
     }
 }

@@ -117,7 +117,7 @@ impl Column {
             return Ok(());
         }
         if branch != 1 - null {
-            return Err(format!("{branch} is the number of no branch of the union").into());
+            return Err(no_branch(branch));
         }
         self.read_value(cursor, plan, depth)
     }
@@ -127,10 +127,7 @@ impl Column {
         match &mut self.values {
             Values::Int(values) => values.push(cursor.int()?),
             Values::Long(values) => values.push(cursor.long()?),
-            Values::Text(texts) => {
-                let text = cursor.text()?;
-                texts.push(text.as_bytes())?;
-            }
+            Values::Text(texts) => texts.push(cursor.utf8()?)?,
             Values::Double(values) => values.push(f64::from_le_bytes(cursor.array()?)),
             Values::Millis(values) => values.push(text::micros(cursor.long()?, Unit::Millis)?),
             Values::Boolean(values) => values.append(cursor.boolean()?),
@@ -147,7 +144,7 @@ impl Column {
             Values::Enum { symbols, bytes } => {
                 let index = cursor.long()?;
                 let symbol = usize::try_from(index).ok().and_then(|index| symbols.get(index));
-                let symbol = symbol.ok_or_else(|| format!("{index} is the number of no symbol of the enum"))?;
+                let symbol = symbol.ok_or_else(|| no_symbol(index))?;
                 bytes.push(symbol.as_bytes())?;
             }
             Values::Struct { length, fields } => {
@@ -166,6 +163,7 @@ impl Column {
         Ok(())
     }
 
+    #[inline(never)]
     fn read_nested(&mut self, cursor: &mut Cursor<'_>, plan: &Plan, depth: usize) -> Result<(), Fault> {
         if nested_is_null(&self.values, cursor) {
             if let Values::Json { node, .. } = &self.values {
@@ -295,6 +293,16 @@ impl Column {
             validity.truncate(length);
         }
     }
+}
+
+#[cold]
+fn no_branch(index: i64) -> Fault {
+    format!("{index} is the number of no branch of the union").into()
+}
+
+#[cold]
+fn no_symbol(index: i64) -> Fault {
+    format!("{index} is the number of no symbol of the enum").into()
 }
 
 /// Whether a general union's value, or a null's, is null; nothing is taken from the cursor.

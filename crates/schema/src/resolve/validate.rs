@@ -49,7 +49,7 @@ pub(crate) fn skip(schema: &Schema, id: NodeId, cursor: &mut Cursor<'_>, depth: 
             }
         }
         Kind::String => {
-            cursor.text()?;
+            cursor.utf8()?;
         }
         Kind::Fixed(fixed) => {
             let bytes = cursor.take(fixed.size)?;
