@@ -17,6 +17,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 use weir_env::Env;
 use weir_table::{LocalStore, PartitionBy, SourceId, Spec, Table, writer_properties};
 
@@ -93,6 +95,21 @@ fn cpu_seconds() -> f64 {
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
 
+/// Writes the batches with nothing around, in files of the size that commits have. Returns seconds, CPU seconds and
+/// bytes.
+fn write_bare(env: &Env, batches: &[RecordBatch], properties: WriterProperties) -> (f64, f64, usize) {
+    let (since, cpu) = (env.elapsed(), cpu_seconds());
+    let mut bytes = 0;
+    for part in batches.chunks(64) {
+        let mut writer = ArrowWriter::try_new(Vec::new(), columns(), Some(properties.clone())).unwrap();
+        for batch in part {
+            writer.write(batch).unwrap();
+        }
+        bytes += writer.into_inner().unwrap().len();
+    }
+    (seconds(env, since), cpu_seconds() - cpu, bytes)
+}
+
 async fn load(table: &Table, batches: &[RecordBatch], positions_from: u64) -> u64 {
     let source = SourceId::new("bench");
     let mut at = positions_from;
@@ -126,16 +143,16 @@ async fn main() {
         .collect();
     let arrow_bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
 
-    let (since, cpu) = (env.elapsed(), cpu_seconds());
-    let mut bare_bytes = 0;
-    for part in batches.chunks(64) {
-        let mut writer = ArrowWriter::try_new(Vec::new(), columns(), Some(writer_properties())).unwrap();
-        for batch in part {
-            writer.write(batch).unwrap();
-        }
-        bare_bytes += writer.into_inner().unwrap().len();
-    }
-    let (bare, bare_cpu) = (seconds(&env, since), cpu_seconds() - cpu);
+    let (bare, bare_cpu, bare_bytes) = write_bare(&env, &batches, writer_properties());
+    let levels: Vec<_> = [1, 3, 6]
+        .into_iter()
+        .map(|level| {
+            let compression = Compression::ZSTD(ZstdLevel::try_new(level).unwrap());
+            let properties = writer_properties().into_builder().set_compression(compression).build();
+            let (_, cpu_seconds, bytes) = write_bare(&env, &batches, properties);
+            serde_json::json!({"level": level, "cpu_seconds": cpu_seconds, "bytes": bytes})
+        })
+        .collect();
 
     let mut results = Vec::new();
     for buckets in [1, 4] {
@@ -163,6 +180,7 @@ async fn main() {
     let report = serde_json::json!({
         "rows": rows, "arrow_bytes": arrow_bytes,
         "bare_parquet": {"seconds": bare, "cpu_seconds": bare_cpu, "rows_per_cpu_second": rows as f64 / bare_cpu, "bytes": bare_bytes},
+        "zstd_levels": levels,
         "table": results,
     });
     println!("{report:#}");

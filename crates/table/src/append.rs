@@ -15,7 +15,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 
-use crate::buffer::{self, Chunk, Keys};
+use crate::buffer::{self, Arrived, Keys};
 use crate::columns;
 use crate::error::{AppendError, FileError};
 use crate::file::DataFile;
@@ -52,10 +52,10 @@ impl Table {
         let routed = route::route(&self.spec, &self.hasher, batch, self.env.now()).map_err(cast)?;
         let fates = self.fates(&routed).await?;
         let (appended, keep) = self.judge(&routed, &fates);
-        let chunk = Chunk::of(routed, &keep).map_err(cast)?;
+        let arrived = Arrived::of(routed, &keep).map_err(cast)?;
         {
             let mut state = self.state();
-            state.open.push(chunk, self.env.elapsed());
+            state.open.push(arrived, self.env.elapsed());
             for (source, position) in seen {
                 state.positions.insert(source.clone(), *position);
             }
@@ -93,10 +93,10 @@ impl Table {
             return Ok(fates);
         }
         for lookup in 1.. {
-            let mut by_place = self.look_in_buffers(routed, &mut fates);
+            let by_place = self.look_in_buffers(routed, &mut fates);
             let mut lost = None;
-            for (place, rows) in by_place.drain() {
-                for file in self.files_at(routed, place) {
+            for (files, rows) in by_place {
+                for file in files {
                     if let Err(error) = self.look_in_file(routed, &rows, &file, &mut fates).await {
                         lost = Some((file, error));
                         break;
@@ -112,34 +112,30 @@ impl Table {
         Ok(fates)
     }
 
-    fn files_at(&self, routed: &Routed, place: u32) -> Vec<Arc<DataFile>> {
-        self.state().files.at(routed.places[place as usize]).to_vec()
-    }
-
     fn is_current(&self, file: &DataFile) -> bool {
         self.state().files.at(file.place).iter().any(|current| current.path == file.path)
     }
 
-    /// Marks repeats within the batch and the buffers, and returns the other rows by place.
-    fn look_in_buffers(&self, routed: &Routed, fates: &mut [Fate]) -> HashMap<u32, Vec<u32>> {
-        let mut own = Keys::with_capacity(routed.ids.len());
-        let mut by_place: HashMap<u32, Vec<u32>> = HashMap::new();
+    /// Marks repeats within the batch and the buffers, and returns the other rows by place, with the place's files.
+    fn look_in_buffers(&self, routed: &Routed, fates: &mut [Fate]) -> Vec<(Vec<Arc<DataFile>>, Vec<u32>)> {
+        let mut own = Keys::with_capacity(routed.keys.len());
         let state = self.state();
-        for (row, id) in routed.ids.iter().enumerate() {
-            let place_of = routed.place_of[row];
-            let place = routed.places[place_of as usize];
-            let key = place.key(*id);
+        let mut by_place: Vec<_> =
+            routed.places.iter().map(|place| (state.files.at(*place).to_vec(), Vec::new())).collect();
+        for (row, key) in routed.keys.iter().enumerate() {
             let is_buffered =
-                state.open.holds(key) || state.sealed.as_ref().is_some_and(|sealed| sealed.buffer.holds(key));
+                state.open.holds(*key) || state.sealed.as_ref().is_some_and(|sealed| sealed.buffer.holds(*key));
             // A row that is handed back is not stored, so another with its id is no repeat of it.
             let is_twin =
-                if route::is_refused(&self.spec, routed.reasons[row]) { own.holds(key) } else { !own.insert(key) };
+                if route::is_refused(&self.spec, routed.reasons[row]) { own.holds(*key) } else { !own.insert(*key) };
+            let (files, rows) = &mut by_place[routed.place_of[row] as usize];
             if is_buffered || is_twin {
                 fates[row] = Fate::Repeat;
-            } else if fates[row] == Fate::New && !state.files.at(place).is_empty() {
-                by_place.entry(place_of).or_default().push(row as u32);
+            } else if fates[row] == Fate::New && !files.is_empty() {
+                rows.push(row as u32);
             }
         }
+        by_place.retain(|(_, rows)| !rows.is_empty());
         by_place
     }
 

@@ -38,10 +38,16 @@ pub(crate) struct Chunk {
     bytes: u64,
 }
 
-impl Chunk {
+/// Rows for a buffer, and their keys: see [`Place::key`].
+pub(crate) struct Arrived {
+    chunk: Chunk,
+    keys: Vec<u128>,
+}
+
+impl Arrived {
     /// Takes the rows that `keep` says.
     pub(crate) fn of(routed: Routed, keep: &[bool]) -> Result<Self, ArrowError> {
-        let Routed { batch, places, place_of, times, ids, .. } = routed;
+        let Routed { batch, places, place_of, times, ids, keys, .. } = routed;
         let all = keep.iter().all(|keep| *keep);
         let batch =
             if all { compact(batch)? } else { filter_record_batch(&batch, &BooleanArray::from(keep.to_vec()))? };
@@ -53,16 +59,19 @@ impl Chunk {
             }
         }
         let bytes = bytes_of(&batch);
-        Ok(Self {
+        let chunk = Chunk {
             batch,
             places,
             place_of: kept(place_of, keep, all),
             times: kept(times, keep, all),
             ids: kept(ids, keep, all),
             bytes,
-        })
+        };
+        Ok(Self { chunk, keys: kept(keys, keep, all) })
     }
+}
 
+impl Chunk {
     pub(crate) fn rows(&self) -> usize {
         self.batch.num_rows()
     }
@@ -120,15 +129,13 @@ impl Buffer {
     }
 
     /// Adds rows none of whose keys is here.
-    pub(crate) fn push(&mut self, chunk: Chunk, elapsed: Duration) {
+    pub(crate) fn push(&mut self, arrived: Arrived, elapsed: Duration) {
+        let Arrived { chunk, keys } = arrived;
         if chunk.rows() == 0 {
             return;
         }
-        if !chunk.ids.is_empty() {
-            self.keys.reserve(chunk.rows(), |key| low(*key));
-        }
-        for (row, id) in chunk.ids.iter().enumerate() {
-            let key = chunk.place(row).key(*id);
+        self.keys.reserve(keys.len(), |key| low(*key));
+        for key in keys {
             self.keys.insert_unique(low(key), key, |key| low(*key));
         }
         self.rows += chunk.rows() as u64;
@@ -206,6 +213,14 @@ impl Gathered {
     /// Returns the ids.
     pub(crate) fn ids<'a>(&'a self, chunks: &'a [Arc<Chunk>]) -> impl Iterator<Item = u128> + 'a {
         self.rows.iter().filter_map(|(_, chunk, row)| chunks[*chunk as usize].ids.get(*row as usize).copied())
+    }
+
+    /// Returns about `rows` rows, spread over all.
+    pub(crate) fn sample(&self, chunks: &[RecordBatch], rows: usize) -> Result<RecordBatch, ArrowError> {
+        let step = self.rows.len().div_ceil(rows.max(1)).max(1);
+        let sources: Vec<&RecordBatch> = chunks.iter().collect();
+        let spread = self.rows.iter().step_by(step).map(|(_, at, row)| (*at as usize, *row as usize));
+        interleave_record_batch(&sources, &spread.collect::<Vec<_>>())
     }
 
     /// Returns the rows as batches of `columns`, bounded in size.

@@ -33,7 +33,7 @@ use crate::log::{Add, Change};
 use crate::outcome::Committed;
 use crate::place::Place;
 use crate::table::{Sealed, Table, Writing};
-use crate::writer::{Finished, Writer};
+use crate::writer::{Finished, SAMPLE_ROWS, Writer};
 
 /// Attempts to write one data file.
 const UPLOADS_MAX: u32 = 4;
@@ -152,9 +152,10 @@ impl Table {
         let stopped = failed.clone();
         let work = move || -> Result<Finished, Box<dyn std::error::Error + Send + Sync>> {
             gathered.sort();
-            let mut writer = Writer::new(columns)?;
+            let sample = gathered.sample(&batches, SAMPLE_ROWS)?;
+            let mut writer = Writer::new(columns, &sample)?;
             if let Some(scheme) = scheme {
-                writer = writer.with_filter(gathered.rows.len() as u64, &scheme)?;
+                writer = writer.with_filter(gathered.rows.len() as u64, &scheme);
                 writer.write_ids(gathered.ids(&sealed.buffer.chunks));
             }
             for batch in gathered.batches(&batches) {

@@ -15,8 +15,11 @@ pub(crate) const LENGTH_KEY: &str = "weir.ids.length";
 /// another key says nothing.
 pub(crate) const SCHEME_KEY: &str = "weir.ids.scheme";
 
-/// How often a filter may fail to exclude an id. A failure costs reading the id columns of a file.
-const FALSE_POSITIVES: f64 = 1e-5;
+/// Bits of a filter per id: -8 / ln(1 - p^(1/8)), where p = 10^-5 is how often it may fail to exclude one. A failure
+/// costs reading the id columns of a file. Source: the Parquet format's "Bloom Filter", sizing.
+const BITS_PER_ID: f64 = 29.6;
+const BLOCK_BYTES: usize = 32;
+const BLOCK_BITS: f64 = 256.0;
 
 /// The largest filter that is read: what Parquet's filters can have.
 pub(crate) const FILTER_BYTES_MAX: u64 = 128 << 20;
@@ -28,8 +31,11 @@ pub(crate) struct Filter {
 
 impl Filter {
     /// An empty filter for so many ids.
-    pub(crate) fn for_rows(rows: u64) -> Result<Self, ParquetError> {
-        Ok(Self { bits: Sbbf::new_with_ndv_fpp(rows.max(1), FALSE_POSITIVES)? })
+    pub(crate) fn for_rows(rows: u64) -> Self {
+        // Not `Sbbf::new_with_ndv_fpp`: it rounds up to a power of two, which only folding needs.
+        let bits = (rows.max(1) as f64 * BITS_PER_ID).ceil();
+        let blocks = (bits / BLOCK_BITS).ceil().min(FILTER_BYTES_MAX as f64 / BLOCK_BYTES as f64) as usize;
+        Self { bits: Sbbf::new(&vec![0; blocks * BLOCK_BYTES]) }
     }
 
     pub(crate) fn insert(&mut self, id: u128) {
@@ -53,7 +59,7 @@ impl Filter {
 
     /// Bytes that it takes in memory.
     pub(crate) fn memory(&self) -> usize {
-        self.bits.num_blocks() * 32
+        self.bits.num_blocks() * BLOCK_BYTES
     }
 }
 
@@ -71,7 +77,7 @@ mod tests {
 
     #[test]
     fn holds_what_was_inserted_and_little_else_after_a_round_trip() {
-        let mut filter = Filter::for_rows(10_000).unwrap();
+        let mut filter = Filter::for_rows(10_000);
         for n in 0..10_000 {
             filter.insert(spread(n));
         }
@@ -84,7 +90,7 @@ mod tests {
     #[test]
     fn damaged_bytes_are_refused() {
         assert!(Filter::from_bytes(b"").is_err());
-        let bytes = Filter::for_rows(100).unwrap().to_bytes().unwrap();
+        let bytes = Filter::for_rows(100).to_bytes().unwrap();
         assert!(Filter::from_bytes(&bytes[..bytes.len() - 1]).is_err());
     }
 }

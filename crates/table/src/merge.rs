@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
@@ -117,19 +118,25 @@ impl Table {
         parts: &mut WriteMultipart,
         location: &Path,
     ) -> Result<(Finished, u64), FileError> {
-        let mut writer = Writer::new(columns.clone()).map_err(|source| wrap(location, source))?;
         let mut readers = Vec::with_capacity(files.len());
         for file in files {
             readers.push(Reader::open(self.store.clone(), file.clone()).await?);
         }
-        if !self.spec.unique_by.is_empty() {
-            let rows = readers.iter().map(Reader::rows).sum();
-            writer = writer.with_filter(rows, &self.scheme).map_err(|source| wrap(location, source))?;
-        }
+        let total = readers.iter().map(Reader::rows).sum();
+        let start = |sample: &RecordBatch| {
+            let writer = Writer::new(columns.clone(), sample).map_err(|source| wrap(location, source))?;
+            Ok(if self.spec.unique_by.is_empty() { writer } else { writer.with_filter(total, &self.scheme) })
+        };
+        let mut writer: Option<Writer> = None;
         let mut written = 0;
         for reader in readers {
             let mut rows = reader.rows_as(&self.spec.name, columns)?;
             while let Some(batch) = rows.try_next().await? {
+                let writer = match &mut writer {
+                    Some(writer) => writer,
+                    // The first batch stands for the rest.
+                    none => none.insert(start(&batch)?),
+                };
                 if !self.spec.unique_by.is_empty() {
                     let ids = self.ids_of(&batch).map_err(|source| wrap(location, source))?;
                     writer.write_ids(ids);
@@ -138,12 +145,16 @@ impl Table {
                 written += send(parts, writer.take(), location).await?;
             }
         }
+        let writer = match writer {
+            Some(writer) => writer,
+            None => start(&RecordBatch::new_empty(columns.clone()))?,
+        };
         let mut finished = writer.finish().map_err(|source| wrap(location, source))?;
         written += send(parts, std::mem::take(&mut finished.bytes), location).await?;
         Ok((finished, written))
     }
 
-    fn ids_of(&self, batch: &arrow::array::RecordBatch) -> Result<Vec<u128>, arrow::error::ArrowError> {
+    fn ids_of(&self, batch: &RecordBatch) -> Result<Vec<u128>, arrow::error::ArrowError> {
         crate::route::ids(&self.spec, &self.hasher, batch)
     }
 }

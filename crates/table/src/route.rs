@@ -30,6 +30,8 @@ pub(crate) struct Routed {
     pub(crate) times: Vec<i64>,
     /// Ids; empty if rows are not unique by anything.
     pub(crate) ids: Vec<u128>,
+    /// Ids within the whole table: see [`Place::key`]. Empty likewise.
+    pub(crate) keys: Vec<u128>,
     /// Which rule applies, if any.
     pub(crate) reasons: Vec<Option<Reason>>,
 }
@@ -38,32 +40,56 @@ pub(crate) struct Routed {
 pub(crate) fn route(spec: &Spec, hasher: &Hasher, batch: RecordBatch, now: Timestamp) -> Result<Routed, ArrowError> {
     let rows = batch.num_rows();
     let ids = ids(spec, hasher, &batch)?;
-    let mut routed = Routed {
-        batch,
-        places: Vec::new(),
-        place_of: Vec::with_capacity(rows),
-        times: Vec::new(),
-        ids,
-        reasons: Vec::new(),
-    };
+    let (times, reasons) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+    let (places, place_of, keys) = (Vec::new(), Vec::with_capacity(rows), Vec::with_capacity(ids.len()));
+    let mut routed = Routed { batch, places, place_of, times, ids, keys, reasons };
     let partitions = read_times(spec, &mut routed, now)?;
-    let mut index: HashMap<Place, u32> = HashMap::new();
-    // Rows that follow each other mostly share a place.
-    let mut last: Option<(Place, u32)> = None;
-    for (row, (day, hour)) in partitions.into_iter().enumerate() {
+    let mut index = Index::new(spec.buckets);
+    for (row, partition) in partitions.into_iter().enumerate() {
         let bucket = if spec.buckets > 1 { id::bucket(routed.ids[row], spec.buckets) } else { 0 };
-        let place = Place { day, hour, bucket };
-        let at = match last {
-            Some((same, at)) if same == place => at,
-            _ => *index.entry(place).or_insert_with(|| {
-                routed.places.push(place);
-                (routed.places.len() - 1) as u32
-            }),
-        };
-        last = Some((place, at));
+        let at = index.find(partition, bucket, &mut routed.places);
+        if let Some(id) = routed.ids.get(row) {
+            routed.keys.push(routed.places[at as usize].key(*id));
+        }
         routed.place_of.push(at);
     }
     Ok(routed)
+}
+
+/// Finds places by partition and bucket. Rows that follow each other mostly share a partition, and hashing a place for
+/// each would cost as much as hashing its id.
+struct Index {
+    buckets: usize,
+    partitions: HashMap<Partition, usize>,
+    last: Option<(Partition, usize)>,
+    /// Per partition and bucket the index of its place.
+    places: Vec<Option<u32>>,
+}
+
+impl Index {
+    fn new(buckets: u32) -> Self {
+        Self { buckets: buckets as usize, partitions: HashMap::new(), last: None, places: Vec::new() }
+    }
+
+    fn find(&mut self, partition: Partition, bucket: u32, places: &mut Vec<Place>) -> u32 {
+        let first = match self.last {
+            Some((same, first)) if same == partition => first,
+            _ => {
+                let next = self.places.len();
+                let first = *self.partitions.entry(partition).or_insert(next);
+                if first == next {
+                    self.places.resize(next + self.buckets, None);
+                }
+                self.last = Some((partition, first));
+                first
+            }
+        };
+        *self.places[first + bucket as usize].get_or_insert_with(|| {
+            let (day, hour) = partition;
+            places.push(Place { day, hour, bucket });
+            (places.len() - 1) as u32
+        })
+    }
 }
 
 /// Returns the rows' ids; none if rows are not unique by anything.

@@ -1,28 +1,43 @@
 //! Writing data files: one Parquet file of one place, its filter, and the statistics that the Delta log repeats.
 
+use std::collections::HashSet;
 use std::mem;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
 
 use crate::filter::{self, Filter};
+use crate::id::Hasher;
 use crate::statistics::Statistics;
 
 /// Rows of one row group at most.
 const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
 /// Encoded bytes of one row group at most: what writing a file needs in memory.
 const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
+/// Rows that say whether a column's values repeat.
+pub(crate) const SAMPLE_ROWS: usize = 4096;
+/// With fewer rows, a dictionary costs nothing.
+const SAMPLE_ROWS_MIN: usize = 512;
+/// The share of distinct values in a sample beyond which there is no dictionary. For a sample of 4096 spread over a
+/// file, that is about 40,000 distinct values: more than a dictionary page holds of most texts.
+const DISTINCT_PERCENT: usize = 95;
 /// What the footer names as the writer.
 const CREATED_BY: &str = concat!("weir version ", env!("CARGO_PKG_VERSION"));
 
-/// Returns how data files are written. Public so that a benchmark can write the same bytes without a table.
+/// Returns how data files are written, but for what depends on their rows. Public so that a benchmark can write the
+/// same files without a table.
 pub fn writer_properties() -> WriterProperties {
+    properties().build()
+}
+
+fn properties() -> WriterPropertiesBuilder {
     WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
         // Level 1: see docs/decisions/0004 for what higher ones cost and save.
@@ -32,7 +47,17 @@ pub fn writer_properties() -> WriterProperties {
         .set_offset_index_disabled(true)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX))
-        .build()
+}
+
+/// Whether a column's values hardly repeat, going by a sample. A dictionary of such a column costs more than all its
+/// other encoding, and is thrown away or makes the file larger.
+pub(crate) fn hardly_repeats(sample: &ArrayRef) -> bool {
+    if sample.len() < SAMPLE_ROWS_MIN || sample.data_type().is_nested() {
+        return false;
+    }
+    let Ok(ids) = Hasher::new([0; 16]).ids(std::slice::from_ref(sample)) else { return false };
+    let distinct: HashSet<u128> = ids.into_iter().collect();
+    distinct.len() * 100 > sample.len() * DISTINCT_PERCENT
 }
 
 /// A Parquet file that is being written. Bytes come out as row groups fill.
@@ -53,17 +78,29 @@ pub(crate) struct Finished {
 }
 
 impl Writer {
-    /// A file without a filter.
-    pub(crate) fn new(schema: SchemaRef) -> Result<Self, ParquetError> {
-        let options = ArrowWriterOptions::new().with_properties(writer_properties()).with_skip_arrow_metadata(true);
+    /// A file without a filter, of rows like those of `sample`.
+    pub(crate) fn new(schema: SchemaRef, sample: &RecordBatch) -> Result<Self, ParquetError> {
+        let mut properties = properties();
+        for (field, column) in schema.fields().iter().zip(sample.columns()) {
+            if !hardly_repeats(column) {
+                continue;
+            }
+            let path = ColumnPath::from(field.name().as_str());
+            properties = properties.set_column_dictionary_enabled(path.clone(), false);
+            if matches!(field.data_type(), DataType::Int32 | DataType::Int64 | DataType::Timestamp(..)) {
+                // Times and sequences mostly rise, by little.
+                properties = properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+            }
+        }
+        let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
         let parquet = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?;
         Ok(Self { parquet, filter: None, schema, rows: 0 })
     }
 
     /// Gives the file a filter for about so many rows.
-    pub(crate) fn with_filter(mut self, rows: u64, scheme: &str) -> Result<Self, ParquetError> {
-        self.filter = Some((Filter::for_rows(rows)?, scheme.to_owned()));
-        Ok(self)
+    pub(crate) fn with_filter(mut self, rows: u64, scheme: &str) -> Self {
+        self.filter = Some((Filter::for_rows(rows), scheme.to_owned()));
+        self
     }
 
     /// Adds rows.
@@ -108,5 +145,25 @@ impl Writer {
         let metadata = self.parquet.finish()?;
         let statistics = Statistics::of(&self.schema, &metadata);
         Ok(Finished { bytes: mem::take(self.parquet.inner_mut()), rows: self.rows, statistics, filter })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn only_columns_whose_values_hardly_repeat_lose_their_dictionary() {
+        let unique: ArrayRef = Arc::new(Int64Array::from_iter_values(0..4096));
+        let few: ArrayRef = Arc::new(StringArray::from_iter_values((0..4096).map(|n| format!("kind {}", n % 50))));
+        let nulls: ArrayRef = Arc::new(Int64Array::from(vec![None; 4096]));
+        assert!(hardly_repeats(&unique));
+        assert!(!hardly_repeats(&few));
+        assert!(!hardly_repeats(&nulls));
+        assert!(!hardly_repeats(&unique.slice(0, 100)));
     }
 }
