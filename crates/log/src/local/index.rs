@@ -252,3 +252,36 @@ fn live(extent: &Extent, bytes: u32, head: SequenceNumber) -> u32 {
     let (left, all) = (extent.end.since(head), extent.end.since(extent.first).max(1));
     (u128::from(bytes) * u128::from(left) / u128::from(all)) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_segment_costs_one_place_per_log_however_many_frames_it_holds() {
+        const SEGMENT_BYTES: u64 = 1 << 20;
+        let mut index = Index::new(1, SEGMENT_BYTES);
+        for log in 0..3 {
+            let name = format!("stream/s{log}/0").parse().unwrap();
+            index.create(LogState::new(name, SequenceNumber(0), SequenceNumber(0), Timestamp(0)));
+        }
+        for number in 1..=20 {
+            index.add_segment(SegmentId { number, kind: Kind::Hot }, SEGMENT_BYTES);
+            index.active = Active { number, runs: Runs::new(SEGMENT_BYTES) };
+            for frame in 0..(SEGMENT_BYTES / 264) as u32 {
+                let log = LogId(frame % 3);
+                let first = index.log(log).tail;
+                let at = Timestamp(i64::from(frame));
+                let extent =
+                    Extent { first, end: first + 1, oldest: at, newest: at, bytes: 264, payload: 200, frames: 1 };
+                index.add_frame(log, 8192 + frame * 264, extent);
+            }
+        }
+        assert!(index.logs.iter().all(|log| log.places.len() == 20));
+        assert!(size_of::<Place>() <= 64, "10 GB in segments of 64 MiB: under 10 kB per log");
+        assert!(index.active.runs.finish().0.len() <= 1024);
+        index.trim(LogId(0), index.log(LogId(0)).tail);
+        assert!(index.log(LogId(0)).places.is_empty() && index.log(LogId(0)).payload_bytes() == 0);
+        assert!(index.dead().is_empty(), "the other two logs live there");
+    }
+}

@@ -107,8 +107,10 @@ impl Shared {
         }
         let id = self.index().segment_id(number);
         let sealed = Arc::new(Sealed::load(SegmentFile::open(&*self.files, id, self.salt)?)?);
-        // A deletion in between would leave it open, with its space taken, until others push it out.
-        if self.index().segments.contains_key(&number) {
+        // With the index held: a deletion comes before, and is seen, or after, and forgets it. Else it would stay open, with
+        // its space taken.
+        let index = self.index();
+        if index.segments.contains_key(&number) {
             self.sealed().put(&sealed);
         }
         Ok(sealed)
