@@ -44,8 +44,12 @@ pub fn run(name: Option<&str>) -> anyhow::Result<()> {
         let text = output(&mut command)?;
         // What stands before the JSON is for people.
         let start = text.find('{').with_context(|| format!("{} printed no JSON: {text}", part.example))?;
-        let value: Value = serde_json::from_str(&text[start..]).with_context(|| format!("{} printed {text}", part.example))?;
-        std::fs::write(kept.join(format!("{}.json", part.name)), format!("{}\n", serde_json::to_string_pretty(&value)?))?;
+        let value: Value =
+            serde_json::from_str(&text[start..]).with_context(|| format!("{} printed {text}", part.example))?;
+        std::fs::write(
+            kept.join(format!("{}.json", part.name)),
+            format!("{}\n", serde_json::to_string_pretty(&value)?),
+        )?;
     }
     write_results()
 }
@@ -60,7 +64,14 @@ fn write_results() -> anyhow::Result<()> {
         let path = root().join("bench/parts").join(format!("{}.json", part.name));
         let Ok(json) = std::fs::read_to_string(&path) else { continue };
         let value: Value = serde_json::from_str(&json).with_context(|| format!("read {}", path.display()))?;
-        writeln!(text, "## {}\n`cargo xtask bench {}` (`crates/{}/examples/{}.rs`)\n", part.title, part.name, &part.package[5..], part.example)?;
+        writeln!(
+            text,
+            "## {}\n`cargo xtask bench {}` (`crates/{}/examples/{}.rs`)\n",
+            part.title,
+            part.name,
+            &part.package[5..],
+            part.example
+        )?;
         writeln!(text, "| figure | value |\n| --- | ---: |")?;
         rows(&mut text, "", &value)?;
         writeln!(text)?;
@@ -113,7 +124,8 @@ fn machine() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split(": ").nth(1));
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let memory = memory.lines().next().and_then(|line| line.split_whitespace().nth(1)).and_then(|kb| kb.parse::<u64>().ok());
+    let memory =
+        memory.lines().next().and_then(|line| line.split_whitespace().nth(1)).and_then(|kb| kb.parse::<u64>().ok());
     format!(
         "{cores} cores ({}), {} GB of memory, shared",
         model.unwrap_or("unknown"),

@@ -25,7 +25,11 @@ pub fn setup() -> anyhow::Result<PathBuf> {
     }
     say(&format!("making the tests' Python environment in {}", folder.display()));
     check(command("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-    check(command(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&requirements))?;
+    check(
+        command(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+            .arg(&requirements),
+    )?;
     std::fs::write(&done, "").context("mark the environment as done")?;
     Ok(python)
 }

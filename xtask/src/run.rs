@@ -49,8 +49,7 @@ pub fn check(command: &mut Command) -> anyhow::Result<()> {
 /// Runs a command, and returns what it wrote to stdout.
 pub fn output(command: &mut Command) -> anyhow::Result<String> {
     let text = shown(command);
-    let output =
-        command.stderr(std::process::Stdio::inherit()).output().with_context(|| format!("run `{text}`"))?;
+    let output = command.stderr(std::process::Stdio::inherit()).output().with_context(|| format!("run `{text}`"))?;
     if !output.status.success() {
         bail!("`{text}` failed ({})", output.status);
     }

@@ -6,8 +6,8 @@ use crate::run::{binary, cargo, check, command};
 /// Runs the Rust tests, then those that talk to the built binary with real clients and foreign readers.
 pub fn run() -> anyhow::Result<()> {
     let python = python::setup()?;
+    // This builds the binary as well, since the CLI's tests run it.
     check(cargo().args(["test", "--workspace", "--quiet"]))?;
-    check(cargo().args(["build", "--workspace", "--bins", "--quiet"]))?;
     check(
         command(python)
             .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/foreign"])

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use clap::Args;
 use bytes::Bytes;
+use clap::Args;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use weir_server::ErrorBody;
@@ -81,11 +81,7 @@ impl Client {
 
     async fn reach(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         request.send().await.map_err(|error| {
-            if error.is_connect() {
-                anyhow!(Unreachable { server: self.base.clone() })
-            } else {
-                anyhow!(error)
-            }
+            if error.is_connect() { anyhow!(Unreachable { server: self.base.clone() }) } else { anyhow!(error) }
         })
     }
 }

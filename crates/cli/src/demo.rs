@@ -40,9 +40,9 @@ const QUESTIONS: [(&str, &str); 3] = [
     ),
     (
         "Which days went wrong?",
-        "select cast(time_hour as date) as day, count(*) as flights,\n       \
+        "select cast(time_hour as date) as date, count(*) as flights,\n       \
          sum(case when dep_time is null then 1 else 0 end) as cancelled, round(avg(dep_delay), 1) as minutes_late\n\
-         from flights group by day order by cancelled desc limit 5",
+         from flights group by 1 order by cancelled desc limit 5",
     ),
     (
         "Where do people fly, and in which aircraft?",

@@ -53,7 +53,11 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     match args.action {
         Action::Inspect(folder) => {
             let found = inspect(&folder.log()?)?;
-            output::data(&if folder.json { format!("{}\n", inspection_json(&found)) } else { inspection_text(&found) })?;
+            output::data(&if folder.json {
+                format!("{}\n", inspection_json(&found))
+            } else {
+                inspection_text(&found)
+            })?;
             Ok(Exit::Done)
         }
         Action::Verify(folder) => {

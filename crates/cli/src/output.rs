@@ -44,9 +44,9 @@ pub fn is_watched() -> bool {
 
 /// Says whether an error is that of a reader of stdout who went away.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    })
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
 }
 
 /// Lays out rows as a table: the first column to the left, numbers to the right.

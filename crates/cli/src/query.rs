@@ -148,7 +148,9 @@ fn show_refusal(sql: &str, refused: &Refused) {
     {
         let margin = " ".repeat(line.to_string().len());
         let caret = " ".repeat(column.saturating_sub(1));
-        text.push_str(&format!("\n{margin} --> line {line}, column {column}\n{margin} |\n{line} | {source}\n{margin} | {caret}^"));
+        text.push_str(&format!(
+            "\n{margin} --> line {line}, column {column}\n{margin} |\n{line} | {source}\n{margin} | {caret}^"
+        ));
     }
     if let Some(hint) = &error.hint {
         text.push_str(&format!("\n  hint: {hint}"));

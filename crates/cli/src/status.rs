@@ -96,6 +96,13 @@ fn render(status: &Value) -> String {
         out.push('\n');
     }
     for table in &tables {
+        if table["lost"].as_u64().unwrap_or_default() > 0 {
+            out.push_str(&format!(
+                "table {} lacks {} records that are gone\n",
+                text(&table["name"]),
+                number(&table["lost"])
+            ));
+        }
         if let Some(trouble) = table["trouble"].as_str() {
             out.push_str(&format!("table {} stands still: {trouble}\n", text(&table["name"])));
         }

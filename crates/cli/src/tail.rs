@@ -81,13 +81,7 @@ async fn all_shards(client: &Client, stream: &str) -> anyhow::Result<Vec<u32>> {
 }
 
 /// Waits on every shard at once, and goes on with the first that has more.
-async fn wait(
-    client: &Client,
-    args: &Args,
-    shards: &[u32],
-    from: &mut [String],
-    left: &mut u64,
-) -> anyhow::Result<()> {
+async fn wait(client: &Client, args: &Args, shards: &[u32], from: &mut [String], left: &mut u64) -> anyhow::Result<()> {
     let waits = shards.iter().zip(from.iter()).map(|(shard, from)| Box::pin(fetch(client, args, *shard, from, WAIT)));
     let (result, index, _) = futures::future::select_all(waits).await;
     show(args, &result?, &mut from[index], left)?;

@@ -68,8 +68,7 @@ pub enum ReadError {
         /// The first record that is still there.
         head: SequenceNumber,
     },
-    /// Stored bytes do not match their checksum, or a recorded loss lies here. What was stored is not returned, and
-    /// never skipped in silence.
+    /// Stored bytes do not match their checksum. What was stored is not returned, and never skipped in silence.
     #[error("log `{log}` is damaged at records {from} to {to} ({place}); `weir log repair` keeps what still reads")]
     Damaged {
         /// The log.
@@ -80,6 +79,17 @@ pub enum ReadError {
         to: SequenceNumber,
         /// Segment and offset.
         place: String,
+    },
+    /// These records were lost to damage, and a repair has recorded that. Reading may go on behind them; it says so until
+    /// they are trimmed.
+    #[error("records {from} to {to} of log `{log}` are lost: a repair could not read them")]
+    Lost {
+        /// The log.
+        log: LogName,
+        /// First record that is lost.
+        from: SequenceNumber,
+        /// The place after the last record that is lost.
+        to: SequenceNumber,
     },
     /// The engine is closed.
     #[error("the log engine is closed")]

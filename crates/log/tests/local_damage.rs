@@ -68,7 +68,7 @@ async fn read_past_damage(log: &Arc<dyn Log>) -> (BTreeMap<u64, Bytes>, Vec<(u64
                     found.insert(block.first.0, block.payload);
                 }
             }
-            Err(ReadError::Damaged { from, to, .. }) => {
+            Err(ReadError::Damaged { from, to, .. } | ReadError::Lost { from, to, .. }) => {
                 assert!(from <= next && to > next, "damage {from} to {to} does not hinder {next}");
                 damaged.push((from.0, to.0));
                 next = to;

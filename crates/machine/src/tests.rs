@@ -85,8 +85,7 @@ async fn many_submitters_each_get_the_outcome_of_their_own_command() {
     let world = World::new();
     let owner = world.open(7).await.unwrap();
     let submits = (0..200).map(|_| owner.submit(1));
-    let mut outcomes: Vec<i64> =
-        futures::future::join_all(submits).await.into_iter().map(Result::unwrap).collect();
+    let mut outcomes: Vec<i64> = futures::future::join_all(submits).await.into_iter().map(Result::unwrap).collect();
     outcomes.sort_unstable();
     assert_eq!(outcomes, (1..=200).collect::<Vec<_>>());
 }

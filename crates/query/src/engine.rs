@@ -173,20 +173,17 @@ impl Engine {
             .with_allow_statements(false)
             .verify_plan(&plan)
             .map_err(|error| {
-                let SqlError { message, .. } = SqlError::from_datafusion(&parsed.sql, &error);
-                let hint = Some("queries only read: use select, show, describe or explain".to_owned());
-                QueryError::Sql(SqlError { message, at: Some((1, 1)), hint })
-            })?;
+            let SqlError { message, .. } = SqlError::from_datafusion(&parsed.sql, &error);
+            let hint = Some("queries only read: use select, show, describe or explain".to_owned());
+            QueryError::Sql(SqlError { message, at: Some((1, 1)), hint })
+        })?;
         let running = |error| QueryError::running(&error, self.limits.memory);
         let work = async {
             let plan = context.state().create_physical_plan(&plan).await.map_err(refused)?;
             execute_stream(plan, context.task_ctx()).map_err(running)
         };
-        let stream = self
-            .env
-            .within(self.limits.time, work)
-            .await
-            .ok_or(QueryError::Time { limit: self.limits.time })??;
+        let stream =
+            self.env.within(self.limits.time, work).await.ok_or(QueryError::Time { limit: self.limits.time })??;
         Ok(Answer::new(self.env.clone(), self.limits.clone(), started, stream))
     }
 

@@ -1,7 +1,9 @@
 //! Read-only SQL over tables: their committed files, joined with the rows that are not committed yet.
 //!
-//!     Engine::parse(sql) --> which tables it names
-//!     Engine::run(parsed, sources) --> Answer: schema, and batches as they come
+//! ```text
+//! Engine::parse(sql) --> which tables it names
+//! Engine::run(parsed, sources) --> Answer: schema, and batches as they come
+//! ```
 //!
 //! The caller gives each table as a [`Source`] that was taken at one moment, so that an answer is of one state of it. Every
 //! query has limits on time, memory and rows; what does not fit in memory spills to disk. Invariant: nothing that a query
@@ -13,7 +15,6 @@ mod answer;
 mod engine;
 mod error;
 mod source;
-
 
 pub use answer::Answer;
 pub use datafusion::common::ScalarValue;

@@ -1,18 +1,19 @@
 //! The data folder of a node.
 //!
-//!     FORMAT        the layout's version
-//!     log/          the local log engine, which also locks the folder
-//!     snapshots/    of machines and streams
-//!     tables/NAME/  tables without a location of their own
-//!     spill/        what queries and merges need for a moment; emptied at start
+//! ```text
+//! FORMAT        the layout's version
+//! log/          the local log engine, which also locks the folder
+//! snapshots/    of machines and streams
+//! tables/NAME/  tables without a location of their own
+//! spill/        what queries and merges need for a moment; emptied at start
+//! ```
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-
-use crate::durable::DurableFileSystem;
+use weir_table::LocalStore;
 
 const FORMAT: &str = "weir-data 1\n";
 
@@ -67,7 +68,9 @@ impl Folder {
         let format = root.join("FORMAT");
         match std::fs::read_to_string(&format) {
             Ok(found) if found == FORMAT => {}
-            Ok(found) => return Err(FolderError::Format { path: root, found: found.trim().chars().take(80).collect() }),
+            Ok(found) => {
+                return Err(FolderError::Format { path: root, found: found.trim().chars().take(80).collect() });
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mut entries = std::fs::read_dir(&root).map_err(failed("list", &root))?;
                 if entries.next().is_some() {
@@ -116,7 +119,7 @@ impl Folder {
     /// The store of snapshots: objects are durable when `put` returns.
     pub(crate) fn snapshot_store(&self) -> Result<Arc<dyn ObjectStore>, FolderError> {
         let path = self.snapshots();
-        let store = DurableFileSystem::below(&path).map_err(|error| FolderError::Io {
+        let store = LocalStore::with_prefix(&path).map_err(|error| FolderError::Io {
             action: "open",
             path,
             source: io::Error::other(error),

@@ -1,8 +1,10 @@
 //! Takes a checked plan and runs it: the only crate that knows all the nouns.
 //!
-//!     deliver (door) --> streams --> pipelines: decode, function --> tables
-//!                           |              |                           |
-//!                           +--------------+--- query: tables joined with the rows behind their last commit
+//! ```text
+//! deliver (door) --> streams --> pipelines: decode, function --> tables
+//!                       |              |                           |
+//!                       +--------------+--- query: tables joined with the rows behind their last commit
+//! ```
 //!
 //! A [`Node`] is everything of one process: its log engine, machines, streams, lookups, tables, and the tasks that move
 //! records between them. It knows no HTTP: the server and the tests call the same methods.
@@ -12,7 +14,6 @@
 
 mod dead;
 mod door;
-mod durable;
 mod folder;
 mod lookups;
 mod node;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,12 +19,11 @@ use weir_machine::{OpenError as MachineError, Options as MachineOptions, Owner, 
 use weir_schema::registry::Outcome;
 use weir_schema::{Compatibility, Registry, Schema, arrow_schema};
 use weir_stream::{Checkpoints, OpenError as StreamError, Settings, Stream};
-use weir_table::{OpenError as TableError, PartitionBy, Rule, Spec, Table};
+use weir_table::{LocalStore, OpenError as TableError, PartitionBy, Rule, Spec, Table};
 use weir_types::{LogName, StreamName, SubjectName, TableName};
 
 use crate::dead::{self, DEAD_LETTERS, DeadLetters};
 use crate::door::Room;
-use crate::durable::DurableFileSystem;
 use crate::folder::{Folder, FolderError};
 use crate::lookups::LookupSet;
 use crate::pipeline::{Parts, Pipeline};
@@ -73,6 +73,18 @@ pub enum StartError {
         stream: StreamName,
         /// Why, in words, with the field.
         reason: String,
+    },
+    /// The plan has fewer shards than the stream.
+    #[error(
+        "stream `{stream}` has {before} shards, and the plan says {shards}: shards can be added, and not be taken away"
+    )]
+    FewerShards {
+        /// The stream.
+        stream: StreamName,
+        /// What the plan says.
+        shards: u32,
+        /// What there are.
+        before: u32,
     },
     /// A lookup can't be read.
     #[error(transparent)]
@@ -193,6 +205,7 @@ impl Node {
                 checkpoints: checkpoints.clone(),
                 freshness: planned.spec.freshness,
                 commit_bytes: planned.spec.commit_bytes,
+                lost: AtomicU64::new(0),
             };
             pipelines.insert(planned.spec.name.clone(), Pipeline::start(parts));
         }
@@ -298,12 +311,30 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     async fn stream(&self, plan: StreamPlan) -> Result<Arc<OpenStream>, StartError> {
+        self.refuse_fewer_shards(&plan)?;
         let settings =
             Settings { shards: plan.shards, retention: plan.retention, retention_bytes: plan.retention_bytes };
         let stream =
             Stream::open(self.engine, self.snapshots.clone(), self.env.clone(), plan.name.clone(), settings).await?;
         self.register(&plan.name, &plan.schema, plan.compatibility).await?;
         Ok(Arc::new(OpenStream::new(stream, plan.schema, plan.key, plan.null_text)))
+    }
+
+    /// Records in a shard that the plan does not have any more would never be read.
+    fn refuse_fewer_shards(&self, plan: &StreamPlan) -> Result<(), StartError> {
+        let prefix = format!("stream/{}/", plan.name);
+        let highest = self
+            .engine
+            .names()
+            .iter()
+            .filter_map(|name| name.as_str().strip_prefix(&prefix)?.parse::<u32>().ok())
+            .max();
+        match highest {
+            Some(highest) if highest >= plan.shards => {
+                Err(StartError::FewerShards { stream: plan.name.clone(), shards: plan.shards, before: highest + 1 })
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn dead_letter_stream(&self) -> Result<Arc<OpenStream>, StartError> {
@@ -399,7 +430,8 @@ impl Planned {
     }
 
     fn of_dead_letters(stream: Arc<OpenStream>) -> Result<Self, StartError> {
-        let columns = arrow_schema(&stream.schema).expect("the schema of dead letters is part of the program, and tested");
+        let columns =
+            arrow_schema(&stream.schema).expect("the schema of dead letters is part of the program, and tested");
         let name = DEAD_LETTERS.parse().expect("the name follows the rule");
         let spec = Spec { unique_by: vec!["id".to_owned()], ..Spec::new(name, columns) };
         Ok(Self { spec, location: None, stream, function: None })
@@ -418,10 +450,13 @@ impl Planned {
                     Some(location) => std::path::PathBuf::from(location.path()),
                     None => folder.table(self.spec.name.as_str()),
                 };
-                std::fs::create_dir_all(&path)
-                    .map_err(|source| FolderError::Io { action: "make folder", path: path.clone(), source })?;
+                std::fs::create_dir_all(&path).map_err(|source| FolderError::Io {
+                    action: "make folder",
+                    path: path.clone(),
+                    source,
+                })?;
                 let root = Url::from_directory_path(&path).expect("the data folder's path is absolute");
-                (Arc::new(DurableFileSystem::of_machine()), root)
+                (Arc::new(LocalStore::new()), root)
             }
         };
         let table = Table::open(self.spec.clone(), store.clone(), root, env.clone()).await?;

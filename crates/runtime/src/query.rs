@@ -108,7 +108,7 @@ fn source_of(pipeline: &Pipeline) -> Source {
         })
         .collect();
     debug_assert!(partition.iter().all(|field| matches!(field.data_type(), DataType::Date32 | DataType::Int32)));
-        Source {
+    Source {
         columns: Arc::new(arrow::datatypes::Schema::new(columns)),
         partition_columns: partition,
         store: Some(pipeline.store().clone()),

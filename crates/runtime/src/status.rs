@@ -102,6 +102,8 @@ pub struct TableStatus {
     pub timeless: u64,
     /// Rows handed to the dead letters by a rule.
     pub refused: u64,
+    /// Records that were gone (trimmed, or lost to damage) before the table had read them.
+    pub lost: u64,
     /// Why it stands still, if it does.
     pub trouble: Option<String>,
 }
@@ -178,6 +180,7 @@ impl Node {
                     late: stats.late,
                     timeless: stats.timeless,
                     refused: stats.refused,
+                    lost: pipeline.lost(),
                     trouble: pipeline.trouble(),
                 }
             })

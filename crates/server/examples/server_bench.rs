@@ -82,7 +82,8 @@ impl Server {
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or("no stdout")?).read_line(&mut line)?;
         let ready = started.elapsed();
-        let address = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next()).ok_or(line.clone())?;
+        let address =
+            line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next()).ok_or(line.clone())?;
         Ok(Self { address: address.to_owned(), child, ready })
     }
 
@@ -202,7 +203,14 @@ struct Load {
 }
 
 /// Sends prepared bodies over 16 connections for a while; at most `rate` batches a second, if given.
-fn load(server: &Server, content_type: &str, bodies: &Arc<Vec<Vec<u8>>>, per_body: u64, span: Duration, rate: Option<f64>) -> Result<Load> {
+fn load(
+    server: &Server,
+    content_type: &str,
+    bodies: &Arc<Vec<Vec<u8>>>,
+    per_body: u64,
+    span: Duration,
+    rate: Option<f64>,
+) -> Result<Load> {
     let stop = Arc::new(AtomicBool::new(false));
     let sent = Arc::new(AtomicU64::new(0));
     let bytes = Arc::new(AtomicU64::new(0));
@@ -263,7 +271,8 @@ fn floor(bodies: &Arc<Vec<Vec<u8>>>, per_body: u64, span: Duration) -> Result<f6
                 let mut out = Vec::new();
                 let (mut encoded, mut next) = (0, thread);
                 while !stop.load(Ordering::Relaxed) {
-                    for line in bodies[next % bodies.len()].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                    for line in bodies[next % bodies.len()].split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+                    {
                         out.clear();
                         encoder.encode(line, &mut out).map_err(|error| error.to_string())?;
                         std::hint::black_box(&out);
@@ -378,7 +387,9 @@ fn backlog(weir: &Path, root: &Path, records: u64) -> Result<Value> {
     let from = server.cpu();
     loop {
         let status = server.status()?;
-        let table = status["tables"].as_array().and_then(|tables| tables.iter().find(|table| table["name"] == "readings").cloned());
+        let table = status["tables"]
+            .as_array()
+            .and_then(|tables| tables.iter().find(|table| table["name"] == "readings").cloned());
         let table = table.ok_or("no table")?;
         if table["rows"].as_u64() == Some(records) {
             break;
@@ -394,7 +405,10 @@ fn backlog(weir: &Path, root: &Path, records: u64) -> Result<Value> {
     let mut queries = serde_json::Map::new();
     for (name, sql) in [
         ("count", "select count(*) as n from readings"),
-        ("group_by_site", "select site, count(*) as n, avg(value) as v from readings group by site order by n desc limit 10"),
+        (
+            "group_by_site",
+            "select site, count(*) as n, avg(value) as v from readings group by site order by n desc limit 10",
+        ),
         ("one_device", "select count(*) as n, max(value) as v from readings where device = 'device-00042'"),
     ] {
         let mut times = Vec::new();
@@ -448,7 +462,8 @@ fn freshness(weir: &Path, root: &Path, rounds: u64) -> Result<Value> {
 
 fn committed(log: &Path) -> Result<u64> {
     let mut positions = std::collections::BTreeMap::new();
-    let mut files: Vec<PathBuf> = std::fs::read_dir(log)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(log)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
     files.sort();
     for file in files.iter().rev().take(8).rev() {

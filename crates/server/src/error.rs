@@ -71,7 +71,9 @@ impl ErrorCode {
     /// Says whether the same request may succeed later.
     pub fn is_retryable(self) -> bool {
         match self {
-            Self::Busy | Self::DiskFull | Self::TableBehind | Self::Closing | Self::BodyTimeout | Self::Internal => true,
+            Self::Busy | Self::DiskFull | Self::TableBehind | Self::Closing | Self::BodyTimeout | Self::Internal => {
+                true
+            }
             Self::InvalidRequest
             | Self::InvalidBody
             | Self::BodyTooLarge

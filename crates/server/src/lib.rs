@@ -9,8 +9,8 @@ mod listen;
 mod metrics;
 mod query;
 mod records;
-mod rows;
 mod routes;
+mod rows;
 mod schemas;
 mod status;
 

@@ -40,11 +40,7 @@ pub async fn serve(listener: TcpListener, node: Arc<Node>, stop: impl Future<Out
     let service = routes::router(node);
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Some(HEAD_TIMEOUT))
-        .max_concurrent_streams(256);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(HEAD_TIMEOUT)).max_concurrent_streams(256);
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut stop = std::pin::pin!(stop);
@@ -97,4 +93,3 @@ fn is_passing(error: &io::Error) -> bool {
             | io::ErrorKind::OutOfMemory
     ) || matches!(error.raw_os_error(), Some(23 | 24 | 105))
 }
-

@@ -43,19 +43,26 @@ fn delivery(stream: &str, headers: &HeaderMap) -> Result<Delivery, ErrorReply> {
     let text = |name: &str| -> Result<Option<&str>, ErrorReply> {
         match headers.get(name) {
             None => Ok(None),
-            Some(value) => value.to_str().map(Some).map_err(|_| invalid(format!("the header {name} is not plain text"))),
+            Some(value) => {
+                value.to_str().map(Some).map_err(|_| invalid(format!("the header {name} is not plain text")))
+            }
         }
     };
     let unsupported = |message: String| ErrorReply::new(ErrorCode::UnsupportedMediaType, message);
-    let content_type = text(header::CONTENT_TYPE.as_str())?
-        .ok_or_else(|| unsupported("the content type is missing: say application/x-ndjson, application/json, text/csv or application/avro".into()))?;
+    let content_type = text(header::CONTENT_TYPE.as_str())?.ok_or_else(|| {
+        unsupported(
+            "the content type is missing: say application/x-ndjson, application/json, text/csv or application/avro"
+                .into(),
+        )
+    })?;
     let format = Format::from_content_type(content_type).map_err(|error| unsupported(error.to_string()))?;
     let encoding = Encoding::from_header(text(header::CONTENT_ENCODING.as_str())?)
         .map_err(|error| unsupported(error.to_string()))?;
     let batch = match (text(PRODUCER_HEADER)?, text(NUMBER_HEADER)?) {
         (None, None) => None,
         (Some(producer), Some(number)) => {
-            let producer: ProducerId = producer.parse().map_err(|error| invalid(format!("{PRODUCER_HEADER}: {error}")))?;
+            let producer: ProducerId =
+                producer.parse().map_err(|error| invalid(format!("{PRODUCER_HEADER}: {error}")))?;
             let number = number
                 .parse()
                 .map_err(|_| invalid(format!("{NUMBER_HEADER} is `{number}`, and should be a whole number from 0")))?;
@@ -135,7 +142,10 @@ pub(crate) async fn tail(
     let stream: StreamName =
         stream.parse().map_err(|error| ErrorReply::new(ErrorCode::NotFound, format!("stream: {error}")))?;
     let start = Node::parse_start(&query.from).ok_or_else(|| {
-        invalid(format!("`from` is `{}`: say oldest, newest, a sequence number, or a time such as 1357034400000ms", query.from))
+        invalid(format!(
+            "`from` is `{}`: say oldest, newest, a sequence number, or a time such as 1357034400000ms",
+            query.from
+        ))
     })?;
     let wait = match &query.wait {
         None => Duration::ZERO,
@@ -145,7 +155,7 @@ pub(crate) async fn tail(
         let code = match &error {
             TailError::NoStream(_) | TailError::NoShard { .. } => ErrorCode::NotFound,
             TailError::Read(ReadError::Trimmed { .. }) => ErrorCode::Trimmed,
-            TailError::Read(ReadError::Damaged { .. }) => ErrorCode::Damaged,
+            TailError::Read(ReadError::Damaged { .. } | ReadError::Lost { .. }) => ErrorCode::Damaged,
             TailError::Read(ReadError::Closed) => ErrorCode::Closing,
             TailError::Read(_) => ErrorCode::Internal,
         };

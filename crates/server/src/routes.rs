@@ -23,7 +23,9 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         .route("/v1/query", post(query::query))
         .route("/v1/schemas", get(schemas::list))
         .route("/v1/schemas/{subject}", get(schemas::get).post(schemas::register))
-        .fallback(async || ErrorReply::new(ErrorCode::NotFound, "there is nothing at this path; GET / lists what there is"))
+        .fallback(async || {
+            ErrorReply::new(ErrorCode::NotFound, "there is nothing at this path; GET / lists what there is")
+        })
         .method_not_allowed_fallback(async || {
             ErrorReply::new(ErrorCode::MethodNotAllowed, "this path takes other methods; GET / lists them")
         })

@@ -74,8 +74,7 @@ impl RowWriter {
             }
             Self::Csv { header, schema } => {
                 let mut out = Vec::new();
-                let mut writer =
-                    arrow::csv::WriterBuilder::new().with_header(std::mem::take(header)).build(&mut out);
+                let mut writer = arrow::csv::WriterBuilder::new().with_header(std::mem::take(header)).build(&mut out);
                 writer.write(&flat(batch, schema)?)?;
                 drop(writer);
                 Ok(out.into())

@@ -42,8 +42,7 @@ pub(crate) async fn list(State(node): State<Arc<Node>>) -> Json<Value> {
 pub(crate) async fn get(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Result<Json<Value>, ErrorReply> {
     let name = subject(&name)?;
     let (level, versions) = node.registry().read(|registry| {
-        let versions: Vec<Value> =
-            registry.versions(&name).iter().map(|version| describe(&name, version)).collect();
+        let versions: Vec<Value> = registry.versions(&name).iter().map(|version| describe(&name, version)).collect();
         (registry.compatibility(&name), versions)
     });
     if versions.is_empty() {
@@ -76,7 +75,8 @@ pub(crate) async fn register(
         Outcome::Unchanged(at) => done(StatusCode::OK, at),
         Outcome::Incompatible { level, reasons } => {
             let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-            let message = format!("under {level} the schema contradicts the subject's versions: {}", reasons.join("; "));
+            let message =
+                format!("under {level} the schema contradicts the subject's versions: {}", reasons.join("; "));
             Err(ErrorReply::new(ErrorCode::IncompatibleSchema, message))
         }
         Outcome::Invalid { error } => Err(ErrorReply::of(ErrorCode::InvalidBody, &error)),

@@ -2,14 +2,16 @@
 //!
 //! Format 1, integers as unsigned LEB128 (`varint`) unless noted:
 //!
-//!     u8      format = 1
-//!     u8      flags: 1 = stamped
-//!     [stamp] producer length, producer, number, chunk
-//!     varint  how many fingerprints, then each as 8 bytes little endian
-//!     records, each:
-//!         varint  body length << 2 | has key << 1 | fingerprint is not the first
-//!         [varint index of the fingerprint]   [varint key length, key]
-//!         body
+//! ```text
+//! u8      format = 1
+//! u8      flags: 1 = stamped
+//! [stamp] producer length, producer, number, chunk
+//! varint  how many fingerprints, then each as 8 bytes little endian
+//! records, each:
+//!     varint  body length << 2 | has key << 1 | fingerprint is not the first
+//!     [varint index of the fingerprint]   [varint key length, key]
+//!     body
+//! ```
 //!
 //! The number of records stands in the log's own frame, and so does the checksum. Decoding checks every length
 //! against what is there: a block that breaks the format is an error, never a shorter list.

@@ -1,8 +1,10 @@
 //! Streams: ordered, durable records in shards, with retention and with producers that may retry.
 //!
-//!     Writer --blocks per shard--> log of the shard --> Reader, from a Start
-//!                 |
-//!                 +-- Stamp (producer, number): a batch that was stored is not stored again
+//! ```text
+//! Writer --blocks per shard--> log of the shard --> Reader, from a Start
+//!             |
+//!             +-- Stamp (producer, number): a batch that was stored is not stored again
+//! ```
 //!
 //! A record is the fingerprint of its schema and its Avro binary; the stream never looks inside. Invariants: records with
 //! one partition key are in one shard, in the order of their batches; a batch is acknowledged only when all of its records

@@ -5,7 +5,9 @@
 //! remembers the last (number, chunk) that it holds of each producer, from the stamps in its blocks. So of a batch that was
 //! cut off by a crash just the chunks that are missing are stored.
 //!
-//!     number  > last: new       = last: what is missing is stored       < last: refused, it can't be told apart
+//! ```text
+//! number  > last: new       = last: what is missing is stored       < last: refused, it can't be told apart
+//! ```
 //!
 //! Invariant: a batch's stamp in memory is never ahead of its blocks in the log.
 

@@ -192,7 +192,7 @@ impl Stream {
         loop {
             let blocks = match shard.log.read(next, ReadLimit { bytes_max: REPLAY_BYTES }).await {
                 Ok(blocks) => blocks,
-                Err(ReadError::Damaged { to, from, .. }) if to > next => {
+                Err(ReadError::Damaged { to, from, .. } | ReadError::Lost { to, from, .. }) if to > next => {
                     // Records are missing for readers, who say so; the stamps of a lost block cost at worst a repeat.
                     tracing::error!(stream = %self.name, shard = %shard.id, %from, %to, "records are lost here");
                     next = to;

@@ -198,8 +198,7 @@ async fn the_oldest_records_go_when_there_are_too_many_bytes() {
     let limit = Settings { retention_bytes: Some(ByteSize(100_000)), ..settings(2) };
     let stream = world.open(limit).await;
     for start in 0..40 {
-        let batch: Vec<String> =
-            bodies(start * 10, 10).into_iter().map(|body| body + &"x".repeat(1000)).collect();
+        let batch: Vec<String> = bodies(start * 10, 10).into_iter().map(|body| body + &"x".repeat(1000)).collect();
         send(&stream, None, &batch).await.unwrap();
     }
     stream.retain(world.env.now(), |_| None).await.unwrap();
@@ -223,4 +222,38 @@ async fn a_reader_wakes_when_a_record_comes() {
     tokio::task::yield_now().await;
     send(&stream, None, &bodies(0, 3)).await.unwrap();
     assert_eq!(waiting.await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_sender_that_goes_away_at_any_moment_leaves_nothing_twice() {
+    let world = World::new();
+    let stream = world.open(settings(2)).await;
+    let batch: Vec<String> = bodies(0, 2000).into_iter().map(|body| body + &"x".repeat(1000)).collect();
+    for polls in 0..12 {
+        let mut sending = Box::pin(send(&stream, Some(1), &batch));
+        for _ in 0..polls {
+            if futures::poll!(&mut sending).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(sending);
+    }
+    send(&stream, Some(1), &batch).await.unwrap();
+    let mut found: Vec<String> = all(&stream).await.concat();
+    found.sort_unstable();
+    let mut sent = batch.clone();
+    sent.sort_unstable();
+    assert_eq!(found.len(), sent.len());
+    assert_eq!(found, sent);
+}
+
+#[tokio::test]
+async fn a_producer_may_go_on_after_a_batch_that_it_abandoned() {
+    let world = World::new();
+    let stream = world.open(settings(1)).await;
+    let mut writer = stream.write(Some((producer(), 1))).await.unwrap();
+    writer.push(Route::Spread, PRINT, b"never flushed");
+    assert_eq!(writer.abandon().await.unwrap().stored, 0);
+    assert_eq!(send(&stream, Some(2), &bodies(0, 1)).await.unwrap().stored, 1);
 }

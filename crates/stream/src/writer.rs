@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 use weir_log::{AppendError, Block, Condition};
-use weir_types::{Fingerprint, ProducerId, SequenceNumber, ShardId, StreamName, Timestamp};
+use weir_types::{Fingerprint, ProducerId, SequenceNumber, ShardId, StreamName};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::block::Builder;
@@ -54,22 +54,33 @@ pub enum WriteError {
     },
 }
 
+/// Who sends the batch, and which one it is.
+#[derive(Debug, Clone)]
+struct BatchId {
+    producer: ProducerId,
+    number: u64,
+}
+
 struct Chunk {
     number: u32,
     parts: Vec<(ShardId, Vec<Block>)>,
 }
 
+/// What became of a chunk, and the producer's turn, which went with it.
 struct Stored {
-    chunk: u32,
+    turn: Option<OwnedMutexGuard<Progress>>,
+    repeated: u64,
     places: Vec<(ShardId, SequenceNumber, u64)>,
-    at: Timestamp,
     failed: Option<AppendError>,
 }
 
-/// One batch on its way into a stream. Dropping it leaves what was flushed.
+/// One batch on its way into a stream. Dropping it leaves what was flushed, and what is remembered of it is right all the
+/// same: a chunk is stored by a task of its own, which holds the producer's turn until it is done.
 pub struct Writer {
     stream: Arc<Stream>,
-    batch: Option<(ProducerId, u64, OwnedMutexGuard<Progress>)>,
+    batch: Option<BatchId>,
+    /// The producer's turn, while no chunk is under way.
+    turn: Option<OwnedMutexGuard<Progress>>,
     chunk: u32,
     spread_to: ShardId,
     builders: Vec<Builder>,
@@ -87,11 +98,12 @@ impl std::fmt::Debug for Writer {
 
 impl Writer {
     pub(crate) async fn new(stream: Arc<Stream>, batch: Option<(ProducerId, u64)>) -> Result<Self, WriteError> {
-        let batch = match batch {
-            Some((producer, number)) => {
-                let mut progress = stream.producers().lock(&producer).await;
-                progress.begin(&producer, number)?;
-                Some((producer, number, progress))
+        let batch = batch.map(|(producer, number)| BatchId { producer, number });
+        let turn = match &batch {
+            Some(BatchId { producer, number }) => {
+                let mut turn = stream.producers().lock(producer).await;
+                turn.begin(producer, *number)?;
+                Some(turn)
             }
             None => None,
         };
@@ -99,6 +111,7 @@ impl Writer {
         let mut writer = Self {
             stream,
             batch,
+            turn,
             chunk: 0,
             spread_to: ShardId(0),
             builders,
@@ -133,7 +146,8 @@ impl Writer {
     pub async fn flush(&mut self) -> Result<(), WriteError> {
         while let Some(chunk) = self.ready.pop_front() {
             self.settle().await?;
-            self.under_way = Some(tokio::spawn(store(self.stream.clone(), chunk)));
+            let (stream, batch, turn) = (self.stream.clone(), self.batch.clone(), self.turn.take());
+            self.under_way = Some(tokio::spawn(store(stream, batch, turn, chunk)));
         }
         Ok(())
     }
@@ -144,14 +158,23 @@ impl Writer {
     /// See [`WriteError`].
     pub async fn finish(mut self) -> Result<Receipt, WriteError> {
         self.cut();
-        while let Some(chunk) = self.ready.pop_front() {
-            self.settle().await?;
-            let stored = store(self.stream.clone(), chunk).await;
-            self.take_in(stored)?;
-        }
+        self.flush().await?;
         self.settle().await?;
-        if let Some((_, _, progress)) = &mut self.batch {
-            progress.finish();
+        if let Some(turn) = &mut self.turn {
+            turn.finish();
+        }
+        Ok(std::mem::take(&mut self.receipt))
+    }
+
+    /// Ends a batch that its sender can't send any better: what was flushed stays, the rest is dropped, and the producer may
+    /// go on with its next batch.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn abandon(mut self) -> Result<Receipt, WriteError> {
+        self.settle().await?;
+        if let Some(turn) = &mut self.turn {
+            turn.finish();
         }
         Ok(std::mem::take(&mut self.receipt))
     }
@@ -162,37 +185,30 @@ impl Writer {
     }
 
     fn choose_spread(&self) -> ShardId {
-        let hash = match &self.batch {
+        match &self.batch {
             // The same batch must go the same way when it is sent again.
-            Some((producer, number, _)) => xxh3_64(format!("{producer}\0{number}\0{}", self.chunk).as_bytes()),
-            None => return self.stream.next_spread(),
-        };
-        shard_of_hash(hash, self.builders.len() as u32)
+            Some(BatchId { producer, number }) => {
+                let hash = xxh3_64(format!("{producer}\0{number}\0{}", self.chunk).as_bytes());
+                shard_of_hash(hash, self.builders.len() as u32)
+            }
+            None => self.stream.next_spread(),
+        }
     }
 
-    /// Makes the records so far a chunk, without the parts that their shards hold already.
+    /// Makes the records so far a chunk.
     fn cut(&mut self) {
         if self.bytes == 0 {
             return;
         }
         self.bytes = 0;
         let number = self.chunk;
-        let mut parts = Vec::new();
-        for (index, builder) in self.builders.iter_mut().enumerate().filter(|(_, builder)| !builder.is_empty()) {
-            let shard = ShardId(index as u32);
-            let stamp = self.batch.as_ref().map(|(producer, batch, _)| Stamp {
-                producer: producer.clone(),
-                number: *batch,
-                chunk: number,
-            });
-            let blocks = builder.take(stamp.as_ref());
-            let held = self.batch.as_ref().is_some_and(|(_, batch, progress)| progress.holds(shard, *batch, number));
-            if held {
-                self.receipt.repeated += blocks.iter().map(|block| u64::from(block.records)).sum::<u64>();
-            } else {
-                parts.push((shard, blocks));
-            }
-        }
+        let stamp = self.batch.as_ref().map(|batch| Stamp {
+            producer: batch.producer.clone(),
+            number: batch.number,
+            chunk: number,
+        });
+        let filled = self.builders.iter_mut().enumerate().filter(|(_, builder)| !builder.is_empty());
+        let parts = filled.map(|(index, builder)| (ShardId(index as u32), builder.take(stamp.as_ref()))).collect();
         self.chunk += 1;
         self.spread_to = self.choose_spread();
         self.ready.push_back(Chunk { number, parts });
@@ -200,19 +216,13 @@ impl Writer {
 
     async fn settle(&mut self) -> Result<(), WriteError> {
         let Some(task) = self.under_way.take() else { return Ok(()) };
-        match task.await {
-            Ok(stored) => self.take_in(stored),
-            Err(_) => Err(self.failed(AppendError::Closed)),
-        }
-    }
-
-    fn take_in(&mut self, stored: Stored) -> Result<(), WriteError> {
-        for (shard, _, records) in &stored.places {
-            self.receipt.stored += records;
-            if let Some((_, number, progress)) = &mut self.batch {
-                progress.stored(*shard, *number, stored.chunk, stored.at);
-            }
-        }
+        let stored = match task.await {
+            Ok(stored) => stored,
+            Err(_) => return Err(self.failed(AppendError::Closed)),
+        };
+        self.turn = stored.turn;
+        self.receipt.repeated += stored.repeated;
+        self.receipt.stored += stored.places.iter().map(|(_, _, records)| records).sum::<u64>();
         self.receipt.places.extend(stored.places);
         match stored.failed {
             None => Ok(()),
@@ -225,25 +235,48 @@ impl Writer {
     }
 }
 
-async fn store(stream: Arc<Stream>, chunk: Chunk) -> Stored {
-    let appends = chunk.parts.into_iter().map(|(shard, blocks)| {
+/// Stores the parts of a chunk that their shards do not hold already, and takes note of each.
+async fn store(
+    stream: Arc<Stream>,
+    batch: Option<BatchId>,
+    mut turn: Option<OwnedMutexGuard<Progress>>,
+    chunk: Chunk,
+) -> Stored {
+    let mut repeated = 0;
+    let mut appends = Vec::new();
+    for (shard, blocks) in chunk.parts {
+        let records: u64 = blocks.iter().map(|block| u64::from(block.records)).sum();
+        let held = match (&batch, &turn) {
+            (Some(batch), Some(turn)) => turn.holds(shard, batch.number, chunk.number),
+            _ => false,
+        };
+        if held {
+            repeated += records;
+            continue;
+        }
         let stream = &stream;
-        async move {
-            let records = blocks.iter().map(|block| u64::from(block.records)).sum();
+        appends.push(async move {
             let bytes = blocks.iter().map(|block| block.payload.len() as u64).sum();
             let first = append_patiently(stream, shard, blocks).await?;
             stream.note_written(bytes);
             Ok((shard, first, records))
-        }
-    });
+        });
+    }
     let results: Vec<Result<_, AppendError>> = futures::future::join_all(appends).await;
-    let mut stored = Stored { chunk: chunk.number, places: Vec::new(), at: stream.env().now(), failed: None };
+    let now = stream.env().now();
+    let mut stored = Stored { turn: None, repeated, places: Vec::new(), failed: None };
     for result in results {
         match result {
-            Ok(place) => stored.places.push(place),
+            Ok(place) => {
+                if let (Some(batch), Some(turn)) = (&batch, &mut turn) {
+                    turn.stored(place.0, batch.number, chunk.number, now);
+                }
+                stored.places.push(place);
+            }
             Err(error) => stored.failed = Some(error),
         }
     }
+    stored.turn = turn;
     stored
 }
 

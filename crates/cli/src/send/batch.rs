@@ -38,10 +38,22 @@ pub struct Batches {
 
 enum Form {
     /// Lines read so far.
-    Ndjson { lines: u64 },
-    Csv { header: Option<Vec<u8>>, lines: u64 },
-    Json { splitter: Option<ValueSplitter>, waiting: Vec<u8>, records: u64 },
-    Avro { header: Option<Header>, records: u64 },
+    Ndjson {
+        lines: u64,
+    },
+    Csv {
+        header: Option<Vec<u8>>,
+        lines: u64,
+    },
+    Json {
+        splitter: Option<ValueSplitter>,
+        waiting: Vec<u8>,
+        records: u64,
+    },
+    Avro {
+        header: Option<Header>,
+        records: u64,
+    },
 }
 
 struct Header {
@@ -121,7 +133,9 @@ fn read_row(content: &mut dyn BufRead, out: &mut Vec<u8>, lines: &mut u64) -> io
             return Ok(true);
         }
         if out.len() - start > PIECE_BYTES_MAX {
-            return Err(invalid(format!("a quote that is open at line {lines} is not closed within {PIECE_BYTES_MAX} bytes")));
+            return Err(invalid(format!(
+                "a quote that is open at line {lines} is not closed within {PIECE_BYTES_MAX} bytes"
+            )));
         }
     }
 }

@@ -250,7 +250,9 @@ impl Sender {
         }
         let error = client::refusal(status, &body);
         match error.downcast_ref::<Refused>() {
-            Some(Refused(ErrorBody { code: ErrorCode::ProducerOutOfOrder, last: Some(last), .. })) if number < *last => {
+            Some(Refused(ErrorBody { code: ErrorCode::ProducerOutOfOrder, last: Some(last), .. }))
+                if number < *last =>
+            {
                 Ok(Answer::SentBefore(*last))
             }
             _ => Err(error),

@@ -173,12 +173,12 @@ impl Reader {
     }
 
     fn stopped(&self, stop: Stop, segment: &SegmentFile) -> ReadError {
-        let damaged = |from, to, place| ReadError::Damaged { log: self.name.clone(), from, to, place };
         match stop {
             Stop::Damaged { from, to, offset } => {
-                damaged(from, to, format!("segment `{}`, offset {offset}", segment.id))
+                let place = format!("segment `{}`, offset {offset}", segment.id);
+                ReadError::Damaged { log: self.name.clone(), from, to, place }
             }
-            Stop::Lost { from, to, .. } => damaged(from, to, "recorded as lost by a repair".to_owned()),
+            Stop::Lost { from, to, .. } => ReadError::Lost { log: self.name.clone(), from, to },
             Stop::Io(error) => self.io(error),
         }
     }

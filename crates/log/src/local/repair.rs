@@ -34,7 +34,7 @@ use crate::EngineError;
 const KEPT: &str = "damaged";
 
 /// Makes a damaged, closed folder readable again: keeps every frame that still reads, and records what is lost, so that
-/// reading it is [`ReadError::Damaged`](crate::ReadError::Damaged) until it is trimmed.
+/// reading it is [`ReadError::Lost`](crate::ReadError::Lost) until it is trimmed.
 ///
 /// The files that it replaces stay in the folder `damaged` below. On a sound folder it changes nothing.
 ///

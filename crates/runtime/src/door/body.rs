@@ -58,9 +58,8 @@ struct Connection(String);
 
 impl<'a> Body<'a> {
     pub fn new(env: Env, encoding: Encoding, chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'a) -> Self {
-        let chunks: Chunks<'a> = Box::pin(
-            chunks.map(|chunk| chunk.map_err(|error| io::Error::other(Connection(error.to_string())))),
-        );
+        let chunks: Chunks<'a> =
+            Box::pin(chunks.map(|chunk| chunk.map_err(|error| io::Error::other(Connection(error.to_string())))));
         let source = match encoding {
             Encoding::Identity => Source::Plain(chunks),
             Encoding::Gzip => {

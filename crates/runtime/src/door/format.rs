@@ -41,7 +41,10 @@ impl Format {
             name.trim().eq_ignore_ascii_case("form").then(|| value.trim().trim_matches('"').to_ascii_lowercase())
         });
         let format = match essence.as_str() {
-            "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines"
+            "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/x-jsonlines"
             | "application/json-lines" => Self::Ndjson,
             "application/json" => Self::Json,
             "text/csv" | "application/csv" => Self::Csv,

@@ -1,6 +1,8 @@
 //! The door: bytes of a body in, durable records out.
 //!
-//!     body --decompress--> split --check and encode--> chunks per shard --log--> Report
+//! ```text
+//! body --decompress--> split --check and encode--> chunks per shard --log--> Report
+//! ```
 //!
 //! Everything streams: a body is never in memory as a whole, and neither are its records. What is good is stored, what is
 //! not is reported by line, field and reason. Invariant: what the report calls stored is durable.
@@ -15,10 +17,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use futures::Stream;
 pub use body::{BodyError, SILENCE_MAX};
+use bytes::Bytes;
 pub use format::{Encoding, Format, UnknownEncoding, UnknownFormat};
+use futures::Stream;
 pub use report::{Place, REFUSALS_LISTED_MAX, Refusal, Report};
 pub use room::{DOOR_BYTES_MAX, NoRoom};
 use weir_stream::{Receipt, WriteError};
@@ -108,16 +110,15 @@ impl Node {
         chunks: impl Stream<Item = io::Result<Bytes>> + Send,
         report: &mut Report,
     ) -> Result<(), DeliverError> {
-        let stream = self
-            .stream(&delivery.stream)
-            .ok_or_else(|| DeliverError::NoStream { stream: delivery.stream.clone() })?;
+        let stream =
+            self.stream(&delivery.stream).ok_or_else(|| DeliverError::NoStream { stream: delivery.stream.clone() })?;
         let mut share = self.room().enter().await?;
         let mut body = Body::new(self.env().clone(), delivery.encoding, chunks);
         // The first bytes before the producer's turn: a silent sender holds up nobody.
         let mut chunk = body.next().await?;
         let writer = stream.stream.write(delivery.batch).await?;
         let mut sink = Sink::new(stream.clone(), writer, report);
-        let mut parser = Parser::new(&stream, delivery.format, Arc::new(self.registry().clone()));
+        let mut parser = Parser::new(stream, delivery.format, Arc::new(self.registry().clone()));
         let result = async {
             while let Some(bytes) = chunk {
                 share.grow(bytes.len()).await?;
@@ -131,7 +132,7 @@ impl Node {
         .await;
         let receipt = match result {
             Ok(()) => sink.finish().await,
-            Err(error) => Err((error, sink.receipt())),
+            Err(error) => Err(sink.fail(error).await),
         };
         let (result, receipt) = match receipt {
             Ok(receipt) => (Ok(()), receipt),
@@ -150,6 +151,5 @@ impl Node {
 fn take_receipt(report: &mut Report, receipt: &Receipt) {
     report.stored = receipt.stored;
     report.repeated = receipt.repeated;
-    report.places =
-        receipt.places.iter().map(|&(shard, first, records)| Place { shard, first, records }).collect();
+    report.places = receipt.places.iter().map(|&(shard, first, records)| Place { shard, first, records }).collect();
 }

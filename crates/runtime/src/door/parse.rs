@@ -10,11 +10,10 @@ use weir_stream::{Receipt, Route, Writer};
 use weir_types::limits::RECORD_BYTES_MAX;
 
 use super::report::Report;
-use super::DeliverError;
+use super::{BodyError, DeliverError};
 use crate::dead::{Cause, Letter};
 use crate::node::Node;
 use crate::streams::OpenStream;
-
 
 /// Where checked records go, and where the others are noted.
 pub(super) struct Sink<'r> {
@@ -29,15 +28,7 @@ pub(super) struct Sink<'r> {
 
 impl<'r> Sink<'r> {
     pub fn new(stream: Arc<OpenStream>, writer: Writer, report: &'r mut Report) -> Self {
-        Self {
-            stream,
-            writer,
-            report,
-            letters: Vec::new(),
-            keys: Vec::new(),
-            ranges: Vec::new(),
-            flush_due: false,
-        }
+        Self { stream, writer, report, letters: Vec::new(), keys: Vec::new(), ranges: Vec::new(), flush_due: false }
     }
 
     /// Takes a checked record of the given schema.
@@ -109,8 +100,16 @@ impl<'r> Sink<'r> {
         })
     }
 
-    pub fn receipt(&self) -> Receipt {
-        self.writer.receipt().clone()
+    /// Ends a delivery that failed. If its sender can't do any better with this body, the producer may go on.
+    pub async fn fail(self, error: DeliverError) -> (DeliverError, Receipt) {
+        let receipt = self.writer.receipt().clone();
+        if !matches!(error, DeliverError::Malformed { .. } | DeliverError::Body(BodyError::Encoding { .. })) {
+            return (error, receipt);
+        }
+        match self.writer.abandon().await {
+            Ok(receipt) => (error, receipt),
+            Err(worse) => (DeliverError::Write(worse), receipt),
+        }
     }
 }
 
@@ -138,9 +137,7 @@ impl Parser {
                 let options = CsvOptions { null: stream.null_text.clone(), ..CsvOptions::default() };
                 Self::Csv { rows: Box::new(CsvReader::new(&schema, options)), schema }
             }
-            super::Format::AvroContainer => {
-                Self::Container { blocks: Box::new(ContainerReader::new(&schema)), schema }
-            }
+            super::Format::AvroContainer => Self::Container { blocks: Box::new(ContainerReader::new(&schema)), schema },
             super::Format::AvroMessages(form) => {
                 Self::Messages(Messages { form, registry, buffer: Vec::new(), number: 0, lost: false })
             }
@@ -178,9 +175,9 @@ impl Parser {
             Self::Json { values, mut encoder, schema, mut record } => values
                 .finish(|line, text| encode(sink, &mut encoder, &schema, &mut record, line, text))
                 .map_err(|error| malformed("JSON", &error)),
-            Self::Csv { rows, schema } => rows
-                .finish(|line, record| take(sink, &schema, line, record))
-                .map_err(|error| malformed("CSV", &error)),
+            Self::Csv { rows, schema } => {
+                rows.finish(|line, record| take(sink, &schema, line, record)).map_err(|error| malformed("CSV", &error))
+            }
             Self::Container { blocks, .. } => blocks.finish().map_err(|error| malformed("Avro container", &error)),
             Self::Messages(mut messages) => {
                 messages.finish(sink);

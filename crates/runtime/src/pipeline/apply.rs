@@ -190,7 +190,11 @@ impl Applier {
         }
         let Some(dead_letters) = &self.parts.dead_letters else {
             // The dead letters' own pipeline has none to turn to.
-            tracing::error!(count = letters.len(), first = letters[0].error, "dead letters that can't be read are dropped");
+            tracing::error!(
+                count = letters.len(),
+                first = letters[0].error,
+                "dead letters that can't be read are dropped"
+            );
             return;
         };
         let mut pause = RETRY;

@@ -1,6 +1,8 @@
 //! From a stream's shards, through a function if there is one, into a table.
 //!
-//!     [reader] shards --pages--> decode --> function --> batch + how far --channel--> [applier] append --> commit
+//! ```text
+//! [reader] shards --pages--> decode --> function --> batch + how far --channel--> [applier] append --> commit
+//! ```
 //!
 //! The reader runs ahead by a bounded number of batches, so that decoding and writing overlap. A batch carries how far it
 //! read its shard; rows and place enter the table together, and a crash resumes at what the table committed. A record that
@@ -10,6 +12,7 @@
 mod apply;
 mod read;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
@@ -52,6 +55,8 @@ pub(crate) struct Parts {
     pub checkpoints: Owner<Checkpoints>,
     pub freshness: std::time::Duration,
     pub commit_bytes: u64,
+    /// Records that were gone before they could be read.
+    pub lost: AtomicU64,
 }
 
 /// A pipeline that runs.
@@ -126,6 +131,11 @@ impl Pipeline {
 
     pub fn trouble(&self) -> Option<String> {
         self.trouble.get()
+    }
+
+    /// Records that were gone before they could be read, since the start.
+    pub fn lost(&self) -> u64 {
+        self.parts.lost.load(Ordering::Relaxed)
     }
 
     /// Records that are stored and not applied yet.

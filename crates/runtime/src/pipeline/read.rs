@@ -1,6 +1,7 @@
 //! The reading half: pages of the shards into batches of rows.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -126,10 +127,12 @@ impl Reader {
         let id = shard.id();
         let page = match shard.read(from, PAGE_BYTES).await {
             Ok(page) => page,
-            Err(ReadError::Trimmed { head, .. }) => {
-                let lost = head.since(from);
-                tracing::error!(shard = %shard.log().name(), lost, "records were trimmed before the table had read them");
-                self.next[index] = head;
+            // What can't come back must not hold up what is there; it is counted, and the log says which records.
+            Err(ReadError::Trimmed { head: to, .. } | ReadError::Lost { to, .. }) if to > from => {
+                let lost = to.since(from);
+                tracing::error!(shard = %shard.log().name(), %from, %to, lost, "records are gone before the table had read them");
+                self.parts.lost.fetch_add(lost, Ordering::Relaxed);
+                self.next[index] = to;
                 return Ok(true);
             }
             Err(error) => return Err(Halt::Read(error)),
@@ -166,7 +169,8 @@ impl Reader {
                 Err(error) => return Err(Halt::Columns(format!("shard {shard}: {error}"))),
             };
             let catalog = &self.parts.catalog;
-            let writer = self.writers.entry(record.fingerprint).or_insert_with(|| catalog.by_fingerprint(record.fingerprint));
+            let writer =
+                self.writers.entry(record.fingerprint).or_insert_with(|| catalog.by_fingerprint(record.fingerprint));
             let Some(writer) = writer else {
                 // It may be registered by the time that the next one comes.
                 self.writers.remove(&record.fingerprint);
