@@ -6,7 +6,8 @@ use weir_types::{SequenceNumber, Timestamp};
 /// Records to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// How many records the payload holds: at least 1. The block takes as many sequence numbers.
+    /// How many records the payload holds: at least 1, and at most [`SPARE_RECORDS_MAX`](crate::SPARE_RECORDS_MAX) more than
+    /// it has bytes. The block takes as many sequence numbers.
     pub records: u32,
     /// The records, in the form of the layer above. Up to [`weir_types::limits::APPEND_BYTES_MAX`] bytes.
     pub payload: Bytes,

@@ -108,7 +108,7 @@ pub async fn sequence_numbers_count_records_without_gaps(engine: Arc<dyn Engine>
     let log = open(&engine, "stream/a/0").await;
     assert_eq!(append(&log, 3, "a").await, SequenceNumber(0));
     assert_eq!(append(&log, 1, "b").await, SequenceNumber(3));
-    assert_eq!(append(&log, 1000, "c").await, SequenceNumber(4));
+    assert_eq!(append(&log, 1000, &"c".repeat(1000)).await, SequenceNumber(4));
     assert_eq!(log.bounds(), bounds(0, 1004));
 }
 
@@ -356,6 +356,7 @@ pub async fn appends_beyond_the_limits_are_refused(engine: Arc<dyn Engine>) {
         vec![block(1, "a"), block(0, "b")],
         vec![Block { records: 1, payload: large.clone() }, Block { records: 1, payload: large }],
         vec![block(1, "a"); crate::BLOCKS_MAX + 1],
+        vec![block(2 + crate::SPARE_RECORDS_MAX as u32, "a")],
     ];
     for blocks in refused {
         assert!(matches!(log.append(blocks, Condition::Always).await, Err(AppendError::Limit { .. })));
@@ -368,6 +369,7 @@ pub async fn largest_append_is_taken(engine: Arc<dyn Engine>) {
     let log = open(&engine, "stream/a/0").await;
     log.append(vec![block(1, vec![7; APPEND_BYTES_MAX])], Condition::Always).await.expect("append");
     assert_eq!(read(&log, 0).await[0].payload.len(), APPEND_BYTES_MAX);
+    append(&log, 1 + crate::SPARE_RECORDS_MAX as u32, "a").await;
 }
 
 /// After `close` nothing is taken or answered.

@@ -39,7 +39,7 @@ pub mod memory;
 
 pub use block::{Block, StoredBlock};
 pub use error::{AppendError, EngineError, ReadError, TrimError};
-pub use limits::{BLOCKS_MAX, LOGS_MAX};
+pub use limits::{BLOCKS_MAX, LOGS_MAX, SPARE_RECORDS_MAX};
 pub use local::LocalEngine;
 pub use log::{Bounds, Condition, Engine, Log, ReadLimit};
 pub use memory::MemoryEngine;

@@ -194,7 +194,7 @@ impl<'a> Replay<'a> {
 
     fn apply(&mut self, offset: u64, header: FrameHeader, payload: &[u8]) -> Result<(), EngineError> {
         match header.kind {
-            FrameKind::Data | FrameKind::Lost => {
+            FrameKind::Data | FrameKind::Lost | FrameKind::MaybeLost => {
                 let Some(extent) = extent_of(&header, payload) else {
                     return Err(self.error(offset, "a recorded loss does not say where it ends"));
                 };

@@ -6,6 +6,9 @@
 //! damaged last segment --------------------------> a new one, whose header lists all logs with their bounds
 //! ```
 //!
+//! A log whose newest records may have lain in damaged bytes goes on behind all that can have been there: a sequence number
+//! that a reader may have seen is never given to another record.
+//!
 //! Invariant: no byte is deleted that is not under `damaged/` or copied whole; a read of lost records reports them until they
 //! are trimmed. A crash at any point leaves a folder that repair can be run on again.
 
@@ -33,8 +36,8 @@ use crate::EngineError;
 /// The folder that keeps the files which repair replaced.
 const KEPT: &str = "damaged";
 
-/// Makes a damaged, closed folder readable again: keeps every frame that still reads, and records what is lost, so that
-/// reading it is [`ReadError::Lost`](crate::ReadError::Lost) until it is trimmed.
+/// Makes a damaged, closed folder readable again: keeps every frame that still reads, and records what is lost or may be, so
+/// that reading it is [`ReadError::Lost`](crate::ReadError::Lost) until it is trimmed.
 ///
 /// The files that it replaces stay in the folder `damaged` below. On a sound folder it changes nothing.
 ///
@@ -152,16 +155,19 @@ impl<'a> Repair<'a> {
             .survey
             .logs
             .iter()
-            .flat_map(|(log, known)| known.missing().into_iter().map(|range| (*log, range)))
+            .flat_map(|(log, known)| {
+                let certain = known.missing().into_iter().map(|range| (FrameKind::Lost, *log, range));
+                certain.chain(known.in_doubt().map(|range| (FrameKind::MaybeLost, *log, range)))
+            })
             .collect();
         if losses.is_empty() {
             return Ok(());
         }
         let mut cold = self.cold()?;
         let mut record = || {
-            for (log, range) in &losses {
+            for (kind, log, range) in &losses {
                 let payload = range.end.0.to_le_bytes();
-                cold.add(&loss(*log, range.first, range.newest, &payload), &payload)?;
+                cold.add(&loss(*kind, *log, range.first, range.newest, &payload), &payload)?;
             }
             Ok(())
         };
@@ -178,8 +184,8 @@ impl<'a> Repair<'a> {
         let entry = |id| {
             let known = self.survey.logs.get(&LogId(id)).unwrap_or(&nothing);
             let name = known.name.clone().unwrap_or_else(|| nameless(LogId(id)));
-            let Known { head, tail, last_at, .. } = *known;
-            CatalogEntry { id: LogId(id), name, head, tail, last_at }
+            let Known { head, last_at, .. } = *known;
+            CatalogEntry { id: LogId(id), name, head, tail: known.next(), last_at }
         };
         (0..logs).map(entry).collect()
     }
@@ -204,9 +210,9 @@ fn changed() -> io::Error {
     io::Error::other("a frame read well before and does not now: the disk is failing")
 }
 
-fn loss(log: LogId, first: SequenceNumber, at: Timestamp, payload: &[u8]) -> FrameHeader {
+fn loss(kind: FrameKind, log: LogId, first: SequenceNumber, at: Timestamp, payload: &[u8]) -> FrameHeader {
     FrameHeader {
-        kind: FrameKind::Lost,
+        kind,
         part: Part::Last,
         group: 0,
         log,

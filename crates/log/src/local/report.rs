@@ -17,6 +17,16 @@ pub struct Damage {
     pub what: String,
 }
 
+/// Whether records that are lost are known to have been there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Certainty {
+    /// They were.
+    Certain,
+    /// The newest records of the log may have lain in damaged bytes that nothing names, and can't have been more. Few of
+    /// them were, or none; their sequence numbers are given up all the same.
+    Possible,
+}
+
 /// Records that can't be read, and that every read reports until they are trimmed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Loss {
@@ -26,6 +36,8 @@ pub struct Loss {
     pub from: SequenceNumber,
     /// The place after the last one.
     pub to: SequenceNumber,
+    /// Whether there were such records.
+    pub certainty: Certainty,
 }
 
 /// The outcome of reading, or repairing, everything in a folder.

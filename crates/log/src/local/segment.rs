@@ -216,7 +216,7 @@ impl SegmentFile {
 pub(crate) fn extent_of(header: &FrameHeader, payload: &[u8]) -> Option<Extent> {
     let end = match header.kind {
         FrameKind::Data => header.end(),
-        FrameKind::Lost => lost_end(payload)?,
+        kind if kind.is_loss() => lost_end(payload)?,
         _ => return None,
     };
     Some(Extent {

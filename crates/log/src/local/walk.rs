@@ -95,7 +95,7 @@ impl<'a> Walk<'a> {
             return self.resume(offset).map(|()| None);
         };
         self.at = offset + header.frame_bytes();
-        let holds_records = matches!(header.kind, FrameKind::Data | FrameKind::Lost);
+        let holds_records = header.kind == FrameKind::Data || header.kind.is_loss();
         if header.log != self.log || !holds_records || (header.kind == FrameKind::Data && header.end() <= self.next) {
             return Ok(None);
         }
@@ -105,17 +105,17 @@ impl<'a> Walk<'a> {
             return Err(Stop::Damaged { from: self.next, to: header.first, offset });
         }
         let payload = self.window.payload(offset, &header)?;
-        let end = match (header.kind, &payload) {
-            (FrameKind::Lost, Some(payload)) => lost_end(payload).unwrap_or(self.end),
-            (FrameKind::Lost, None) => self.end,
-            _ => header.end(),
+        let end = match &payload {
+            _ if header.kind == FrameKind::Data => header.end(),
+            Some(payload) => lost_end(payload).unwrap_or(self.end),
+            None => self.end,
         };
         if end <= self.next {
             return Ok(None);
         }
         match payload {
             None => Err(Stop::Damaged { from: header.first, to: end, offset }),
-            Some(_) if header.kind == FrameKind::Lost => Err(Stop::Lost { from: header.first, to: end, header }),
+            Some(_) if header.kind.is_loss() => Err(Stop::Lost { from: header.first, to: end, header }),
             Some(payload) => {
                 self.next = end;
                 Ok(Some((header, payload)))

@@ -38,6 +38,8 @@ pub(crate) enum FrameKind {
     Trim,
     /// The records of `log` from `first` on are lost, up to the number in the payload (u64).
     Lost,
+    /// As `Lost`, of records of which it is not known whether they were ever written.
+    MaybeLost,
     /// Everything before is durable. Written without a sync when the writer falls idle, and written over by the next group.
     Durable,
 }
@@ -50,6 +52,7 @@ impl FrameKind {
             3 => Self::Trim,
             4 => Self::Lost,
             5 => Self::Durable,
+            6 => Self::MaybeLost,
             _ => return None,
         })
     }
@@ -61,7 +64,13 @@ impl FrameKind {
             Self::Trim => 3,
             Self::Lost => 4,
             Self::Durable => 5,
+            Self::MaybeLost => 6,
         }
+    }
+
+    /// Returns whether a frame stands for records that are not there.
+    pub(crate) fn is_loss(self) -> bool {
+        matches!(self, Self::Lost | Self::MaybeLost)
     }
 }
 
@@ -169,6 +178,17 @@ impl FrameHeader {
         })
     }
 
+    /// Reads a header in which one bit is turned over; `None` if there is none. No more can be put right for certain.
+    pub(crate) fn mend(seed: Seed, offset: u64, bytes: &[u8]) -> Option<Self> {
+        let mut bytes: [u8; HEADER_BYTES] = bytes.get(..HEADER_BYTES)?.try_into().ok()?;
+        (0..8 * HEADER_BYTES).find_map(|bit| {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let mended = Self::decode(seed, offset, &bytes);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            mended
+        })
+    }
+
     /// Returns whether `payload` and the padding behind it are as written. `bytes` are all bytes after the header.
     pub(crate) fn matches(&self, bytes: &[u8]) -> bool {
         let Some((payload, padding)) = bytes.split_at_checked(self.length as usize) else { return false };
@@ -194,7 +214,7 @@ mod tests {
 
     fn header() -> impl Strategy<Value = FrameHeader> {
         let ids = (any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>());
-        (1..=5_u8, any::<bool>(), ids, any::<u64>(), any::<i64>(), any::<(u32, u64, u32)>()).prop_map(
+        (1..=6_u8, any::<bool>(), ids, any::<u64>(), any::<i64>(), any::<(u32, u64, u32)>()).prop_map(
             |(kind, more, (group, log, records, length, payload_crc), first, at, previous)| FrameHeader {
                 kind: FrameKind::from_byte(kind).unwrap(),
                 part: if more { Part::More } else { Part::Last },
@@ -221,6 +241,8 @@ mod tests {
             prop_assert_eq!(FrameHeader::decode(seed, at, &bytes[..63]), None);
             bytes[bit / 8] ^= 1 << (bit % 8);
             prop_assert_eq!(FrameHeader::decode(seed, at, &bytes), None);
+            prop_assert_eq!(FrameHeader::mend(seed, at, &bytes), Some(header));
+            prop_assert_eq!(FrameHeader::mend(seed, at + 8, &bytes), None);
         }
     }
 }
