@@ -33,6 +33,15 @@ pub struct Unreachable {
 #[error("{}", .0.message)]
 pub struct Refused(pub ErrorBody);
 
+/// Something answers that is not weir, or something between.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the server answered {status}: {text}")]
+pub struct Foreign {
+    /// The HTTP status.
+    pub status: StatusCode,
+    text: String,
+}
+
 /// A client of one server.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -93,7 +102,7 @@ pub fn refusal(status: StatusCode, body: &[u8]) -> anyhow::Error {
         Some(error) => anyhow!(Refused(error)),
         None => {
             let text: String = String::from_utf8_lossy(body).chars().take(500).collect();
-            anyhow!("the server answered {status}: {text}")
+            anyhow!(Foreign { status, text })
         }
     }
 }

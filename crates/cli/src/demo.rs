@@ -67,6 +67,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let folder = match &args.data {
         Some(folder) => {
             std::fs::create_dir_all(folder).with_context(|| format!("make folder `{}`", folder.display()))?;
+            let mut entries = std::fs::read_dir(folder).with_context(|| format!("list `{}`", folder.display()))?;
+            anyhow::ensure!(entries.next().is_none(), "`{}` is not empty: name a new folder", folder.display());
             folder.clone()
         }
         None => {
@@ -147,6 +149,7 @@ async fn show(node: &Node, address: SocketAddr, folder: &Path, args: &Args) -> a
     if args.exit {
         return Ok(());
     }
+    let told = serve::Signals::listen()?;
     output::note(&format!(
         "It keeps running. In another terminal:\n  \
          weir query{server} \"select count(*) from flights\"\n  \
@@ -156,5 +159,6 @@ async fn show(node: &Node, address: SocketAddr, folder: &Path, args: &Args) -> a
          Ctrl-C ends it{}.",
         if args.data.is_some() { "" } else { " and deletes its folder" }
     ));
-    serve::until_told().await
+    told.wait().await;
+    Ok(())
 }

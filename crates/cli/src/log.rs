@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::{Value, json};
 use weir_env::Env;
-use weir_log::local::{Inspection, Report, inspect, repair, verify};
+use weir_log::local::{Certainty, Inspection, Report, inspect, repair, verify};
 use weir_types::ByteSize;
 
 use crate::exit::Exit;
@@ -92,6 +92,7 @@ fn report_json(report: &Report) -> Value {
         })).collect::<Vec<_>>(),
         "losses": report.losses.iter().map(|loss| json!({
             "log": loss.log.as_str(), "from": loss.from, "to": loss.to,
+            "certain": loss.certainty == Certainty::Certain,
         })).collect::<Vec<_>>(),
         "kept_copies": report.kept_copies.iter().map(|kept| path(kept)).collect::<Vec<_>>(),
     })
@@ -117,7 +118,11 @@ fn report_text(report: &Report) -> String {
         ));
     }
     for loss in &report.losses {
-        text.push_str(&format!("lost: log {} from record {} up to {}\n", loss.log, loss.from, loss.to));
+        let what = match loss.certainty {
+            Certainty::Certain => "lost",
+            Certainty::Possible => "perhaps lost",
+        };
+        text.push_str(&format!("{what}: log {} from record {} up to {}\n", loss.log, loss.from, loss.to));
     }
     for kept in &report.kept_copies {
         text.push_str(&format!("kept as it was: {}\n", kept.display()));

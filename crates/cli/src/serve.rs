@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use weir_config::Plan;
@@ -42,6 +43,13 @@ pub async fn start(plan: Plan, data: &Path, listener: TcpListener) -> anyhow::Re
 }
 
 impl Serving {
+    /// Completes when the server ends by itself, which is a failure that [`Serving::end`] tells.
+    pub async fn ended(&mut self) {
+        while !self.server.is_finished() {
+            self.node.env().sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     /// Lets requests end, commits, and closes.
     pub async fn end(self) -> anyhow::Result<()> {
         let _ = self.stop.send(());
@@ -57,16 +65,28 @@ impl Serving {
     }
 }
 
-/// Completes at SIGINT or SIGTERM.
-pub async fn until_told() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// SIGINT and SIGTERM, which from now on no longer kill.
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over.
+    pub fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
+            terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
+        })
     }
-    Ok(())
+
+    /// Completes at the first that came since.
+    pub async fn wait(mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// The runtime of a server.

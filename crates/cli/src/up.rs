@@ -46,11 +46,14 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         let listener = TcpListener::bind(args.listen).await.with_context(|| {
             format!("listen on {} (is another weir running? --listen chooses another address)", args.listen)
         })?;
-        let serving = serve::start(plan, &data, listener).await?;
+        let mut serving = serve::start(plan, &data, listener).await?;
         let folder = serving.node.folder().root().display().to_string();
+        let told = serve::Signals::listen()?;
         output::data(&format!("weir is ready at http://{} (data in {folder})\n", serving.address))?;
-        serve::until_told().await?;
-        tracing::info!("ending");
+        tokio::select! {
+            () = told.wait() => tracing::info!("ending"),
+            () = serving.ended() => tracing::error!("the server ended by itself"),
+        }
         serving.end().await
     })?;
     Ok(Exit::Done)

@@ -187,10 +187,16 @@ async fn replay<M: Machine>(log: &dyn Log, snapshots: &Snapshots) -> Result<Repl
         return Err(OpenError::Gap { machine, snapshot: next, head });
     }
     loop {
-        let blocks = log
-            .read(next, ReadLimit { bytes_max: REPLAY_BYTES })
-            .await
-            .map_err(|source| OpenError::Read { machine, source })?;
+        let blocks = match log.read(next, ReadLimit { bytes_max: REPLAY_BYTES }).await {
+            Ok(blocks) => blocks,
+            Err(ReadError::Lost { from, to, .. }) if to > next => {
+                // Somebody has looked at the damage and repaired the log; what is gone can't be applied, and is told.
+                tracing::error!(machine, %from, %to, "commands may be lost here: a repair could not read them");
+                next = to;
+                continue;
+            }
+            Err(source) => return Err(OpenError::Read { machine, source }),
+        };
         if blocks.is_empty() {
             return Ok(Replayed { state, next, snapshot_at, time });
         }

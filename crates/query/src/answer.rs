@@ -36,13 +36,17 @@ impl Answer {
         self.stream.schema()
     }
 
+    /// Returns how much of its time the query has left.
+    pub fn left(&self) -> Duration {
+        self.limits.time.saturating_sub(self.env.elapsed().saturating_sub(self.started))
+    }
+
     /// Returns the next rows, `None` after the last.
     ///
     /// # Errors
     /// See [`QueryError`]. After an error there is nothing more.
     pub async fn next(&mut self) -> Option<Result<RecordBatch, QueryError>> {
-        let left = self.limits.time.saturating_sub(self.env.elapsed().saturating_sub(self.started));
-        let batch = match self.env.within(left, self.stream.next()).await {
+        let batch = match self.env.within(self.left(), self.stream.next()).await {
             None => return Some(Err(QueryError::Time { limit: self.limits.time })),
             Some(None) => return None,
             Some(Some(Err(error))) => return Some(Err(QueryError::running(&error, self.limits.memory))),

@@ -14,6 +14,9 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_plan::execute_stream;
 use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use weir_env::Env;
 use weir_function::SqlError;
 use weir_types::ByteSize;
@@ -47,6 +50,47 @@ impl Default for Limits {
             rows: 10_000_000,
         }
     }
+}
+
+/// Operators of one query. They nest as deep as there are of them, and so does the work on what is parsed.
+pub const OPERATORS_MAX: usize = 1000;
+
+/// Refuses chains such as `1+1+1+...` before they are parsed into a tree that is too deep for the stack.
+fn refuse_chains(sql: &str) -> Result<(), QueryError> {
+    // What is no SQL to its tokens is told by the parser.
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else { return Ok(()) };
+    let operators = tokens.iter().filter(|token| match token {
+        Token::Word(word) => matches!(
+            word.keyword,
+            Keyword::AND
+                | Keyword::OR
+                | Keyword::NOT
+                | Keyword::UNION
+                | Keyword::INTERSECT
+                | Keyword::EXCEPT
+                | Keyword::JOIN
+                | Keyword::IS
+                | Keyword::LIKE
+                | Keyword::BETWEEN
+                | Keyword::CASE
+        ),
+        Token::Whitespace(_)
+        | Token::Comma
+        | Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::RParen
+        | Token::Period
+        | Token::SemiColon
+        | Token::EOF => false,
+        _ => true,
+    });
+    let count = operators.count();
+    if count > OPERATORS_MAX {
+        let message = format!("the query has {count} operators and brackets, and may have {OPERATORS_MAX}");
+        let hint = Some("long lists of values fit into `in (...)`".to_owned());
+        return Err(QueryError::Sql(SqlError { message, at: None, hint }));
+    }
+    Ok(())
 }
 
 /// SQL that was read, and not planned yet.
@@ -140,6 +184,7 @@ impl Engine {
                 hint: Some("write SQL, such as `select count(*) from flights`".into()),
             }));
         }
+        refuse_chains(sql)?;
         let refused = |error| QueryError::Sql(SqlError::from_datafusion(sql, &error));
         let state = self.state();
         let dialect = state.config().options().sql_parser.dialect;
@@ -165,15 +210,16 @@ impl Engine {
                 .map_err(|error| QueryError::running(&error, self.limits.memory))?;
             urls.push(url);
         }
-        let refused = |error| QueryError::Sql(SqlError::from_datafusion(&parsed.sql, &error));
-        let plan = context.state().statement_to_plan(parsed.statement.clone()).await.map_err(refused)?;
+        let Parsed { sql, statement, .. } = parsed;
+        let refused = |error| QueryError::Sql(SqlError::from_datafusion(&sql, &error));
+        let plan = context.state().statement_to_plan(statement).await.map_err(refused)?;
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)
             .with_allow_statements(false)
             .verify_plan(&plan)
             .map_err(|error| {
-            let SqlError { message, .. } = SqlError::from_datafusion(&parsed.sql, &error);
+            let SqlError { message, .. } = SqlError::from_datafusion(&sql, &error);
             let hint = Some("queries only read: use select, show, describe or explain".to_owned());
             QueryError::Sql(SqlError { message, at: Some((1, 1)), hint })
         })?;

@@ -13,7 +13,7 @@ pub enum QueryError {
     #[error("{}", .0.message)]
     Sql(SqlError),
     /// It took too long.
-    #[error("the query took longer than {}; ask for less, or raise its time limit", weir_types::span::display(*.limit))]
+    #[error("the query took longer than {}; ask for less", weir_types::span::display(*.limit))]
     Time {
         /// The limit.
         limit: Duration,
@@ -27,7 +27,7 @@ pub enum QueryError {
         what: String,
     },
     /// It has more rows than the caller wants.
-    #[error("the answer has more than {limit} rows; add a `limit`, or raise its row limit")]
+    #[error("the answer has more than {limit} rows; add a `limit`")]
     Rows {
         /// The limit.
         limit: u64,

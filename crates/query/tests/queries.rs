@@ -143,3 +143,20 @@ async fn the_catalog_can_be_asked() {
     assert_eq!(columns.iter().map(RecordBatch::num_rows).sum::<usize>(), 3);
     assert_eq!(engine.parse("select * from a join b using (x)").unwrap().tables().collect::<Vec<_>>(), ["a", "b"]);
 }
+
+#[tokio::test]
+async fn long_chains_are_refused_before_they_are_parsed() {
+    let (engine, _spill) = engine(Limits::default());
+    for chain in [
+        format!("select 1{}", "+1".repeat(100_000)),
+        format!("select id from t where id = 1{}", " or id = 2".repeat(20_000)),
+        format!("select 1{}", " union all select 1".repeat(10_000)),
+        format!("select {}1{}", "(".repeat(50_000), ")".repeat(50_000)),
+        format!("select {}id from t", "-".repeat(3) + &"not ".repeat(50_000)),
+    ] {
+        assert!(ask(&engine, &chain).await.is_err(), "{}", &chain[..30]);
+    }
+    let list: Vec<String> = (0..20_000).map(|id| id.to_string()).collect();
+    let sql = format!("select count(*) from t where id in ({})", list.join(", "));
+    assert_eq!(number(&engine, &sql).await, 110);
+}

@@ -72,8 +72,10 @@ impl Folder {
                 return Err(FolderError::Format { path: root, found: found.trim().chars().take(80).collect() });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut entries = std::fs::read_dir(&root).map_err(failed("list", &root))?;
-                if entries.next().is_some() {
+                let entries = std::fs::read_dir(&root).map_err(failed("list", &root))?;
+                // One that was killed before it had its name is no stranger.
+                let partial = format.with_extension("new");
+                if entries.flatten().any(|entry| entry.path() != partial) {
                     return Err(FolderError::Foreign { path: root });
                 }
                 write_durably(&format, &root).map_err(failed("write", &format))?;
@@ -81,16 +83,17 @@ impl Folder {
             Err(source) => return Err(FolderError::Io { action: "read", path: format, source }),
         }
         let folder = Self { root };
-        match std::fs::remove_dir_all(folder.spill()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("empty", &folder.spill())(error));
-            }
-            _ => {}
-        }
         for path in [folder.log(), folder.snapshots(), folder.root.join("tables"), folder.spill()] {
             std::fs::create_dir_all(&path).map_err(failed("make folder", &path))?;
         }
         Ok(folder)
+    }
+
+    /// Deletes what an earlier process spilled. The log's lock must be held.
+    pub(crate) fn empty_spill(&self) -> Result<(), FolderError> {
+        let path = self.spill();
+        let emptied = std::fs::remove_dir_all(&path).and_then(|()| std::fs::create_dir_all(&path));
+        emptied.map_err(|source| FolderError::Io { action: "empty", path, source })
     }
 
     /// Returns where the folder is.

@@ -26,7 +26,7 @@ use crate::dead::{self, DEAD_LETTERS, DeadLetters};
 use crate::door::Room;
 use crate::folder::{Folder, FolderError};
 use crate::lookups::LookupSet;
-use crate::pipeline::{Parts, Pipeline};
+use crate::pipeline::{Parts, Pipeline, source_of};
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
 
@@ -112,6 +112,21 @@ pub enum StartError {
     /// A table can't be opened.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// A table was fed from another data folder.
+    #[error(
+        "table `{table}` has read log `{log}` up to {read}, and the log of this data folder ends at {tail}: the table was fed \
+         from another data folder; use that one, or give the table another location"
+    )]
+    AheadOfLog {
+        /// The table.
+        table: TableName,
+        /// The shard's log.
+        log: LogName,
+        /// How far the table says that it has read.
+        read: u64,
+        /// Where the log ends.
+        tail: weir_types::SequenceNumber,
+    },
     /// The query engine can't be made.
     #[error("prepare for queries")]
     Query(#[from] weir_query::QueryError),
@@ -157,6 +172,8 @@ impl Node {
     pub async fn start(plan: Plan, data: &Path, env: Env, options: Options) -> Result<Arc<Self>, StartError> {
         let folder = Folder::open(data)?;
         let engine = Arc::new(LocalEngine::open(&folder.log(), options.log, env.clone())?);
+        // Now that the folder is locked, nobody else spills there.
+        folder.empty_spill()?;
         let snapshots = Snapshots::new(folder.snapshot_store()?, ObjectPath::default());
         let registry: Owner<Registry> = machine(&*engine, &snapshots, &env).await?;
         let checkpoints: Owner<Checkpoints> = machine(&*engine, &snapshots, &env).await?;
@@ -190,6 +207,7 @@ impl Node {
         .await?;
         let mut pipelines = BTreeMap::new();
         for (planned, table, store) in opened {
+            refuse_ahead_of_log(&planned, &table)?;
             let own = planned.spec.name.as_str() == DEAD_LETTERS;
             let parts = Parts {
                 name: planned.spec.name.clone(),
@@ -290,6 +308,21 @@ impl Node {
     pub(crate) fn keep_task(&self, task: JoinHandle<()>) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
+}
+
+/// A table that has read further than the log goes was fed from another data folder: records that come now would be taken
+/// for those that it has.
+fn refuse_ahead_of_log(planned: &Planned, table: &Table) -> Result<(), StartError> {
+    let positions = table.positions();
+    for shard in planned.stream.stream.shards() {
+        let read = positions.get(&source_of(&planned.stream, shard.id())).copied().unwrap_or(0);
+        let tail = shard.bounds().tail;
+        if read > tail.0 {
+            let log = shard.log().name().clone();
+            return Err(StartError::AheadOfLog { table: planned.spec.name.clone(), log, read, tail });
+        }
+    }
+    Ok(())
 }
 
 async fn machine<M: weir_machine::Machine>(

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -10,9 +11,11 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use weir_env::Env;
 use weir_query::{Answer, QueryError};
 use weir_runtime::{Node, QueryFailed};
 
+use crate::body;
 use crate::error::{ErrorCode, ErrorReply};
 use crate::rows::{RowFormat, RowWriter};
 
@@ -34,8 +37,9 @@ pub struct QueryRequest {
 pub(crate) async fn query(
     State(node): State<Arc<Node>>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, ErrorReply> {
+    let body = body::read(node.env(), body).await?;
     let request = request(&headers, &body)?;
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).and_then(RowFormat::from_accept);
     let format = request.format.or(accepted).unwrap_or_default();
@@ -49,7 +53,7 @@ pub(crate) async fn query(
         None => Bytes::new(),
     };
     let (sender, receiver) = mpsc::channel(AHEAD);
-    tokio::spawn(send(answer, writer, first, sender));
+    tokio::spawn(send(node.env().clone(), answer, writer, first, sender));
     let body = futures::stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
     Ok(([(header::CONTENT_TYPE, format.content_type())], Body::from_stream(body)).into_response())
 }
@@ -64,8 +68,15 @@ fn request(headers: &HeaderMap, body: &[u8]) -> Result<QueryRequest, ErrorReply>
     Ok(QueryRequest { sql: sql.to_owned(), format: None })
 }
 
-async fn send(mut answer: Answer, mut writer: RowWriter, first: Bytes, sender: mpsc::Sender<io::Result<Bytes>>) {
-    if !first.is_empty() && sender.send(Ok(first)).await.is_err() {
+/// Sends rows as they come. A client that stops reading holds the query's memory no longer than the query's time.
+async fn send(
+    env: Env,
+    mut answer: Answer,
+    mut writer: RowWriter,
+    first: Bytes,
+    sender: mpsc::Sender<io::Result<Bytes>>,
+) {
+    if !first.is_empty() && !hand_on(&env, answer.left(), &sender, Ok(first)).await {
         return;
     }
     while let Some(batch) = answer.next().await {
@@ -77,12 +88,21 @@ async fn send(mut answer: Answer, mut writer: RowWriter, first: Bytes, sender: m
         if let Err(error) = &bytes {
             tracing::warn!(%error, "a query failed behind its first rows");
         }
-        // The client may have gone: then the query ends here.
-        if sender.send(bytes).await.is_err() || failed {
+        if !hand_on(&env, answer.left(), &sender, bytes).await || failed {
             return;
         }
     }
-    let _ = sender.send(writer.finish().map_err(io::Error::other)).await;
+    hand_on(&env, answer.left(), &sender, writer.finish().map_err(io::Error::other)).await;
+}
+
+/// Says whether the client took the bytes; it may have gone, or read too slowly: then the body breaks off.
+async fn hand_on(
+    env: &Env,
+    left: Duration,
+    sender: &mpsc::Sender<io::Result<Bytes>>,
+    bytes: io::Result<Bytes>,
+) -> bool {
+    matches!(env.within(left, sender.send(bytes)).await, Some(Ok(())))
 }
 
 fn failure(error: &QueryFailed) -> ErrorReply {

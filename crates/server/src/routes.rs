@@ -3,15 +3,11 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use weir_runtime::Node;
 
 use crate::error::{ErrorCode, ErrorReply};
 use crate::{metrics, query, records, schemas, status};
-
-/// What paths other than that of records take as a body.
-pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 pub(crate) fn router(node: Arc<Node>) -> Router {
     Router::new()
@@ -29,7 +25,5 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         .method_not_allowed_fallback(async || {
             ErrorReply::new(ErrorCode::MethodNotAllowed, "this path takes other methods; GET / lists them")
         })
-        // Records stream, and have limits of their own.
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(node)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -12,6 +13,7 @@ use weir_runtime::Node;
 use weir_schema::registry::{Outcome, Registered, Version};
 use weir_types::SubjectName;
 
+use crate::body;
 use crate::error::{ErrorCode, ErrorReply};
 
 fn describe(subject: &SubjectName, version: &Version) -> Value {
@@ -55,10 +57,13 @@ pub(crate) async fn get(State(node): State<Arc<Node>>, Path(name): Path<String>)
 pub(crate) async fn register(
     State(node): State<Arc<Node>>,
     Path(name): Path<String>,
-    body: String,
+    body: Body,
 ) -> Result<Response, ErrorReply> {
     let name = subject(&name)?;
-    let outcome = node.registry().register(name.clone(), body).await.map_err(|error| {
+    let body = body::read(node.env(), body).await?;
+    let text = String::from_utf8(body.to_vec())
+        .map_err(|_| ErrorReply::new(ErrorCode::InvalidBody, "the schema is not UTF-8"))?;
+    let outcome = node.registry().register(name.clone(), text).await.map_err(|error| {
         let code = match &error {
             SubmitError::Append { .. } => ErrorCode::Busy,
             SubmitError::Fenced { .. } | SubmitError::Closed { .. } => ErrorCode::Closing,

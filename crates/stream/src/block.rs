@@ -5,7 +5,7 @@
 //! ```text
 //! u8      format = 1
 //! u8      flags: 1 = stamped
-//! [stamp] producer length, producer, number, chunk
+//! [stamp] producer length, producer, number, chunk, shards
 //! varint  how many fingerprints, then each as 8 bytes little endian
 //! records, each:
 //!     varint  body length << 2 | has key << 1 | fingerprint is not the first
@@ -115,11 +115,12 @@ impl Builder {
         self.close_block();
         self.bytes = 0;
         let mut head = vec![FORMAT, u8::from(stamp.is_some()) * STAMPED];
-        if let Some(Stamp { producer, number, chunk }) = stamp {
+        if let Some(Stamp { producer, number, chunk, shards }) = stamp {
             put_varint(&mut head, producer.as_str().len() as u64);
             head.put_slice(producer.as_str().as_bytes());
             put_varint(&mut head, *number);
             put_varint(&mut head, u64::from(*chunk));
+            put_varint(&mut head, u64::from(*shards));
         }
         self.closed
             .drain(..)
@@ -163,7 +164,9 @@ impl<'a> Records<'a> {
                     .ok_or_else(|| input.error("a producer id that is not one"))?;
                 let number = input.varint()?;
                 let chunk = u32::try_from(input.varint()?).map_err(|_| input.error("a chunk number out of range"))?;
-                Some(Stamp { producer, number, chunk })
+                let shards =
+                    u32::try_from(input.varint()?).map_err(|_| input.error("a number of shards out of range"))?;
+                Some(Stamp { producer, number, chunk, shards })
             }
             _ => return Err(input.error("unknown flags")),
         };
@@ -298,7 +301,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_built_reads_back(records in prop::collection::vec(given(), 1..200), stamped in any::<bool>()) {
-            let stamp = stamped.then(|| Stamp { producer: "p".parse().unwrap(), number: 300, chunk: 2 });
+            let stamp = stamped.then(|| Stamp { producer: "p".parse().unwrap(), number: 300, chunk: 2, shards: 3 });
             let mut builder = Builder::default();
             for (fingerprint, key, body) in &records {
                 builder.push(Fingerprint(*fingerprint), key.as_deref(), body);

@@ -17,12 +17,16 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
+use weir_env::Env;
 use weir_types::{ProducerId, ShardId, Timestamp};
 
 /// Producers that one stream remembers. Beyond, the one that was silent longest is forgotten.
 pub const PRODUCERS_MAX: usize = 100_000;
 /// A producer that was silent for this long is forgotten: a repeat that comes later is stored again.
 pub const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How long a snapshot waits for one producer's turn.
+const TURN_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Which part of which batch a block belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +37,8 @@ pub struct Stamp {
     pub number: u64,
     /// The part of the batch, from 0.
     pub chunk: u32,
+    /// How many shards the stream had: with another number, keys are in other shards, and parts can't be compared.
+    pub shards: u32,
 }
 
 /// Why a stamped batch is refused. Nothing of it was stored.
@@ -69,6 +75,8 @@ pub(crate) struct Progress {
     number: Option<u64>,
     /// Whether that batch failed halfway while this process watched.
     unfinished: bool,
+    /// How many shards the stream had when that batch was stored.
+    layout: u32,
     /// Per shard the last (number, chunk) that it holds.
     shards: Vec<(ShardId, u64, u32)>,
     seen: Timestamp,
@@ -94,11 +102,15 @@ impl Progress {
         self.unfinished = false;
     }
 
-    pub fn holds(&self, shard: ShardId, number: u64, chunk: u32) -> bool {
-        self.shards.iter().any(|(id, n, c)| *id == shard && (*n, *c) >= (number, chunk))
+    pub fn holds(&self, shard: ShardId, number: u64, chunk: u32, layout: u32) -> bool {
+        self.layout == layout && self.shards.iter().any(|(id, n, c)| *id == shard && (*n, *c) >= (number, chunk))
     }
 
-    pub fn stored(&mut self, shard: ShardId, number: u64, chunk: u32, at: Timestamp) {
+    pub fn stored(&mut self, shard: ShardId, number: u64, chunk: u32, layout: u32, at: Timestamp) {
+        if self.layout != layout {
+            self.layout = layout;
+            self.shards.clear();
+        }
         match self.shards.iter_mut().find(|(id, ..)| *id == shard) {
             Some(entry) => (entry.1, entry.2) = (entry.1, entry.2).max((number, chunk)),
             None => self.shards.push((shard, number, chunk)),
@@ -112,6 +124,7 @@ impl Progress {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Remembered {
     producer: ProducerId,
+    layout: u32,
     shards: Vec<(ShardId, u64, u32)>,
     seen: Timestamp,
 }
@@ -142,22 +155,24 @@ impl Producers {
     /// Takes a stamp from the log into account, while the stream is opened and nobody writes.
     pub fn replay(&self, stamp: &Stamp, shard: ShardId, at: Timestamp) {
         if let Ok(mut progress) = self.entry(&stamp.producer).try_lock() {
-            progress.stored(shard, stamp.number, stamp.chunk, at);
+            progress.stored(shard, stamp.number, stamp.chunk, stamp.shards, at);
         }
     }
 
     pub fn restore(&self, remembered: Vec<Remembered>) {
-        for Remembered { producer, shards, seen } in remembered {
+        for Remembered { producer, layout, shards, seen } in remembered {
             if let Ok(mut progress) = self.entry(&producer).try_lock() {
                 for (shard, number, chunk) in shards {
-                    progress.stored(shard, number, chunk, seen);
+                    progress.stored(shard, number, chunk, layout, seen);
                 }
             }
         }
     }
 
-    /// Returns what is to be remembered, and forgets whoever was silent for long. Waits for batches under way.
-    pub async fn snapshot(&self, now: Timestamp) -> Vec<Remembered> {
+    /// Returns what is to be remembered, and forgets whoever was silent for long. A batch under way may hold its producer's
+    /// turn for as long as its sender takes: if one does not end soon, there is nothing, and the caller tries again later.
+    pub async fn snapshot(&self, env: &Env) -> Option<Vec<Remembered>> {
+        let now = env.now();
         let entries: Vec<_> = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             known.iter().map(|(producer, entry)| (producer.clone(), entry.clone())).collect()
@@ -165,11 +180,16 @@ impl Producers {
         let mut remembered = Vec::new();
         let mut forgotten = Vec::new();
         for (producer, entry) in entries {
-            let progress = entry.lock().await;
+            let progress = env.within(TURN_PATIENCE, entry.lock()).await?;
             if progress.seen < now.before(REMEMBERED) {
                 forgotten.push(producer);
             } else {
-                remembered.push(Remembered { producer, shards: progress.shards.clone(), seen: progress.seen });
+                remembered.push(Remembered {
+                    producer,
+                    layout: progress.layout,
+                    shards: progress.shards.clone(),
+                    seen: progress.seen,
+                });
             }
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -179,7 +199,7 @@ impl Producers {
                 known.remove(&producer);
             }
         }
-        remembered
+        Some(remembered)
     }
 }
 

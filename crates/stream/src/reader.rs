@@ -78,7 +78,14 @@ impl Shard {
             Start::Time(time) => {
                 let mut next = self.log.seek(time).await?;
                 loop {
-                    let blocks = self.log.read(next, ReadLimit { bytes_max: SEEK_BYTES }).await?;
+                    let blocks = match self.log.read(next, ReadLimit { bytes_max: SEEK_BYTES }).await {
+                        // What a repair could not read has no time.
+                        Err(ReadError::Lost { to, .. }) if to > next => {
+                            next = to;
+                            continue;
+                        }
+                        read => read?,
+                    };
                     let Some(last) = blocks.last() else { return Ok(next) };
                     if let Some(found) = blocks.iter().find(|block| block.appended_at >= time) {
                         return Ok(found.first.max(next));

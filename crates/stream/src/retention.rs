@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use weir_log::{ReadError, ReadLimit, TrimError};
+use weir_machine::SnapshotError;
 use weir_types::{SequenceNumber, ShardId, Timestamp};
 
 use crate::reader::Start;
@@ -19,6 +20,9 @@ pub enum RetainError {
     /// The log could not be trimmed.
     #[error(transparent)]
     Trim(#[from] TrimError),
+    /// The producers could not be remembered.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
 }
 
 impl Stream {
@@ -48,6 +52,8 @@ impl Stream {
             }
             let to = hold(shard.id).map_or(to, |held| to.min(held));
             if to > head {
+                // The stamps of what goes must be remembered: their producers may still try again.
+                self.snapshot().await?;
                 shard.log.trim(to).await?;
                 forgotten += to.since(head);
             }
@@ -65,7 +71,14 @@ async fn behind_bytes(shard: &Shard, head: SequenceNumber, bytes: u64) -> Result
     let mut next = head;
     let mut passed = 0;
     while passed < bytes {
-        let blocks = shard.log.read(next, ReadLimit { bytes_max: READ_BYTES }).await?;
+        let blocks = match shard.log.read(next, ReadLimit { bytes_max: READ_BYTES }).await {
+            // What a repair could not read takes no room.
+            Err(ReadError::Lost { to, .. }) if to > next => {
+                next = to;
+                continue;
+            }
+            read => read?,
+        };
         if blocks.is_empty() {
             break;
         }

@@ -252,7 +252,8 @@ impl Stream {
         self.snapshot().await
     }
 
-    /// Remembers the producers, so that the next opening reads nothing again.
+    /// Remembers the producers, so that the next opening reads nothing again. While a batch is long under way this does
+    /// nothing: the next call tries again.
     ///
     /// # Errors
     /// If the object store fails.
@@ -264,7 +265,7 @@ impl Stream {
         // The places first: a batch that ends in between is in both, and taking a stamp in twice changes nothing.
         let next: Vec<_> = self.shards.iter().map(|shard| (shard.id, shard.log.bounds().tail)).collect();
         let version = SequenceNumber(next.iter().map(|(_, next)| next.0).sum());
-        let producers = self.producers.snapshot(self.env.now()).await;
+        let Some(producers) = self.producers.snapshot(&self.env).await else { return Ok(()) };
         let state = Snapshot { version: 1, next, producers };
         let bytes = serde_json::to_vec(&state).expect("strings and numbers serialise");
         self.snapshots.put(&self.snapshot_name(), version, &bytes).await?;

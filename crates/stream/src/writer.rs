@@ -206,6 +206,7 @@ impl Writer {
             producer: batch.producer.clone(),
             number: batch.number,
             chunk: number,
+            shards: self.builders.len() as u32,
         });
         let filled = self.builders.iter_mut().enumerate().filter(|(_, builder)| !builder.is_empty());
         let parts = filled.map(|(index, builder)| (ShardId(index as u32), builder.take(stamp.as_ref()))).collect();
@@ -242,12 +243,13 @@ async fn store(
     mut turn: Option<OwnedMutexGuard<Progress>>,
     chunk: Chunk,
 ) -> Stored {
+    let layout = stream.shards().len() as u32;
     let mut repeated = 0;
     let mut appends = Vec::new();
     for (shard, blocks) in chunk.parts {
         let records: u64 = blocks.iter().map(|block| u64::from(block.records)).sum();
         let held = match (&batch, &turn) {
-            (Some(batch), Some(turn)) => turn.holds(shard, batch.number, chunk.number),
+            (Some(batch), Some(turn)) => turn.holds(shard, batch.number, chunk.number, layout),
             _ => false,
         };
         if held {
@@ -269,7 +271,7 @@ async fn store(
         match result {
             Ok(place) => {
                 if let (Some(batch), Some(turn)) = (&batch, &mut turn) {
-                    turn.stored(place.0, batch.number, chunk.number, now);
+                    turn.stored(place.0, batch.number, chunk.number, layout, now);
                 }
                 stored.places.push(place);
             }

@@ -20,7 +20,7 @@ use weir_types::span;
 
 use self::batch::{Batch, Batches};
 use self::source::Source;
-use crate::client::{self, Client, Refused, ServerArgs};
+use crate::client::{self, Client, Foreign, Refused, ServerArgs};
 use crate::exit::Exit;
 use crate::output;
 
@@ -34,7 +34,7 @@ const SHOWN_MAX: u64 = 20;
 pub enum Format {
     /// One JSON object per line
     Ndjson,
-    /// A JSON array of objects, or objects behind each other
+    /// A JSON array of objects, or one object
     Json,
     /// A header and rows
     Csv,
@@ -202,7 +202,7 @@ impl Sender {
                 if sent_before.is_some_and(|last| number < last) {
                     totals.batches_skipped += 1;
                 } else {
-                    match self.deliver(&batch, number).await.with_context(|| format!("send `{name}`"))? {
+                    match self.deliver(&batch, number, watch).await.with_context(|| format!("send `{name}`"))? {
                         Answer::Taken(report) => take(&mut totals, &report, &batch, &name, &mut shown, watch),
                         Answer::SentBefore(last) => {
                             sent_before = Some(last);
@@ -219,7 +219,7 @@ impl Sender {
     }
 
     /// Sends a batch until it is acknowledged, refused for good, or the time is over.
-    async fn deliver(&self, batch: &Batch, number: u64) -> anyhow::Result<Answer> {
+    async fn deliver(&self, batch: &Batch, number: u64, watch: &Watch) -> anyhow::Result<Answer> {
         let deadline = self.env.elapsed() + self.retry_for;
         let mut pause = RETRY;
         loop {
@@ -229,6 +229,10 @@ impl Sender {
             };
             if !is_passing(&error) || self.env.elapsed() >= deadline {
                 return Err(error);
+            }
+            if pause == RETRY {
+                let text = format!("{error}; trying again for up to {}", span::display(self.retry_for));
+                watch.bar.suspend(|| output::note(&text));
             }
             self.env.sleep(self.env.jitter(pause)).await;
             pause = (pause * 2).min(RETRY_MAX);
@@ -260,13 +264,15 @@ impl Sender {
     }
 }
 
-/// Says whether trying again may help.
+/// Says whether trying again may help: the connection broke, or the server says so.
 fn is_passing(error: &anyhow::Error) -> bool {
-    match error.chain().find_map(|cause| cause.downcast_ref::<Refused>()) {
-        Some(Refused(body)) => body.retryable,
-        // The connection, or an answer that was cut off.
-        None => true,
+    if let Some(Refused(body)) = error.downcast_ref::<Refused>() {
+        return body.retryable;
     }
+    if let Some(foreign) = error.downcast_ref::<Foreign>() {
+        return foreign.status.is_server_error() || matches!(foreign.status.as_u16(), 408 | 429);
+    }
+    !error.chain().any(|cause| cause.is::<serde_json::Error>())
 }
 
 fn take(totals: &mut Totals, report: &Report, batch: &Batch, name: &str, shown: &mut u64, watch: &Watch) {

@@ -7,7 +7,7 @@ use weir_schema::Form;
 pub enum Format {
     /// One JSON object per line.
     Ndjson,
-    /// A JSON array of objects, or one object, or several behind each other.
+    /// A JSON array of objects, or one object.
     Json,
     /// A header line, then one record per row (RFC 4180).
     Csv,

@@ -112,10 +112,10 @@ impl Node {
     ) -> Result<(), DeliverError> {
         let stream =
             self.stream(&delivery.stream).ok_or_else(|| DeliverError::NoStream { stream: delivery.stream.clone() })?;
-        let mut share = self.room().enter().await?;
         let mut body = Body::new(self.env().clone(), delivery.encoding, chunks);
-        // The first bytes before the producer's turn: a silent sender holds up nobody.
+        // The first bytes before the room and the producer's turn: a silent sender holds up nobody.
         let mut chunk = body.next().await?;
+        let mut share = self.room().enter().await?;
         let writer = stream.stream.write(delivery.batch).await?;
         let mut sink = Sink::new(stream.clone(), writer, report);
         let mut parser = Parser::new(stream, delivery.format, Arc::new(self.registry().clone()));

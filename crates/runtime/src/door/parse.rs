@@ -139,7 +139,7 @@ impl Parser {
             }
             super::Format::AvroContainer => Self::Container { blocks: Box::new(ContainerReader::new(&schema)), schema },
             super::Format::AvroMessages(form) => {
-                Self::Messages(Messages { form, registry, buffer: Vec::new(), number: 0, lost: false })
+                Self::Messages(Messages { form, registry, buffer: Vec::new(), number: 0, state: State::Reading })
             }
         }
     }
@@ -220,11 +220,24 @@ pub(super) struct Messages {
     registry: Arc<dyn Lookup + Send + Sync>,
     buffer: Vec<u8>,
     number: u64,
-    lost: bool,
+    state: State,
+}
+
+/// What is done with the bytes that come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    /// They follow a message of an unknown schema, and are kept with it.
+    Keeping,
+    /// They follow a message that is none: where the next begins can't be told, and the report says so.
+    Ended,
 }
 
 impl Messages {
     fn feed(&mut self, bytes: &[u8], sink: &mut Sink<'_>) {
+        if self.state == State::Ended {
+            return;
+        }
         self.buffer.extend_from_slice(bytes);
         // A message that does not parse may just not be there in full: it is judged when enough bytes are.
         if self.buffer.len() >= 2 * RECORD_BYTES_MAX {
@@ -243,7 +256,7 @@ impl Messages {
             let rest = &self.buffer[at..];
             let part = &rest[..rest.len().min(RECORD_BYTES_MAX)];
             self.number += 1;
-            if self.lost {
+            if self.state == State::Keeping {
                 sink.keep(self.number, self.form, part, "what came before it");
                 at += part.len();
                 continue;
@@ -265,13 +278,14 @@ impl Messages {
                 Err(WireError::UnknownSchema { key }) => {
                     sink.keep(self.number, self.form, part, &key);
                     at += part.len();
-                    self.lost = true;
+                    self.state = State::Keeping;
                 }
                 Err(error) => {
                     // Nothing behind it can be found.
                     let error = RecordError::whole(format!("{error}; the rest of the body is not read"));
                     sink.refuse(self.number, &error);
                     at = self.buffer.len();
+                    self.state = State::Ended;
                 }
             }
         }

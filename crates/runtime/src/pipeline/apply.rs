@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use weir_stream::CheckpointCommand;
-use weir_table::{AppendError, CommitError, Committed, Refused, SourceId};
+use weir_table::{AppendError, CommitError, Committed, Refused, Rule, SourceId};
 use weir_types::{LogName, SequenceNumber};
 
 use super::read::Prepared;
@@ -27,6 +27,8 @@ pub(super) struct Applier {
     trouble: Arc<Trouble>,
     commit: Option<Commit>,
     pause: Duration,
+    /// When a commit that failed is tried again.
+    retry_at: Option<Duration>,
     places_since: Option<Duration>,
 }
 
@@ -40,7 +42,7 @@ impl Applier {
         applied: watch::Sender<Vec<SequenceNumber>>,
         trouble: Arc<Trouble>,
     ) -> Self {
-        Self { parts, incoming, applied, trouble, commit: None, pause: RETRY, places_since: None }
+        Self { parts, incoming, applied, trouble, commit: None, pause: RETRY, retry_at: None, places_since: None }
     }
 
     pub async fn run(mut self) {
@@ -74,8 +76,8 @@ impl Applier {
         }
         let pending = self.parts.table.pending();
         let now = self.parts.env.elapsed();
-        if self.pause > RETRY {
-            return Some(self.pause);
+        if let Some(at) = self.retry_at {
+            return Some(at.saturating_sub(now));
         }
         if pending.bytes >= self.parts.commit_bytes {
             return Some(Duration::ZERO);
@@ -100,24 +102,26 @@ impl Applier {
         }
     }
 
-    async fn committed(&mut self, result: Result<Committed, CommitError>) -> Result<(), Fenced> {
+    async fn committed(&mut self, result: Result<Committed, CommitFailed>) -> Result<(), Fenced> {
         match result {
             Ok(committed) => {
                 self.pause = RETRY;
+                self.retry_at = None;
                 self.places_since = None;
-                self.trouble.set(None);
+                self.trouble.of_applier(None);
                 tracing::debug!(table = %self.parts.name, version = committed.version, rows = committed.rows, files = committed.files, "committed");
                 self.checkpoint().await;
                 Ok(())
             }
-            Err(error) if is_fenced(&error) => {
-                self.trouble.set(Some(chain(&error)));
+            Err(error @ CommitFailed::Table(CommitError::Fenced { .. })) => {
+                self.trouble.of_applier(Some(chain(&error)));
                 Err(Fenced)
             }
             Err(error) => {
                 tracing::error!(table = %self.parts.name, error = chain(&error), "a commit failed, and is tried again");
-                self.trouble.set(Some(chain(&error)));
+                self.trouble.of_applier(Some(chain(&error)));
                 self.pause = (self.pause * 2).min(RETRY_MAX);
+                self.retry_at = Some(self.parts.env.elapsed() + self.pause);
                 Ok(())
             }
         }
@@ -148,6 +152,13 @@ impl Applier {
         self.park(letters).await;
         let seen = [(source_of(&self.parts.stream, shard), next.0)];
         let rows = rows.unwrap_or_else(|| arrow::array::RecordBatch::new_empty(self.parts.columns.clone()));
+        // A commit under way could take these places before the letters of refused rows are durable.
+        let spec = self.parts.table.spec();
+        if self.commit.is_some() && (spec.late == Rule::DeadLetter || spec.timeless == Rule::DeadLetter) {
+            let result = finished(&mut self.commit).await;
+            self.commit = None;
+            self.committed(result).await?;
+        }
         let refused = self.append(&rows, &seen).await?;
         self.park(self.letters_of(&rows, &refused)).await;
         self.applied.send_modify(|applied| applied[shard.0 as usize] = next);
@@ -169,13 +180,13 @@ impl Applier {
                     let result = finished(&mut self.commit).await;
                     self.commit = None;
                     self.committed(result).await?;
-                    if self.pause > RETRY {
+                    if self.retry_at.is_some() {
                         self.parts.env.sleep(self.pause).await;
                     }
                 }
                 Err(error) => {
                     tracing::error!(table = %self.parts.name, error = chain(&error), "an append failed, and is tried again");
-                    self.trouble.set(Some(chain(&error)));
+                    self.trouble.of_applier(Some(chain(&error)));
                     self.parts.env.sleep(self.parts.env.jitter(pause)).await;
                     pause = (pause * 2).min(RETRY_MAX);
                 }
@@ -200,7 +211,7 @@ impl Applier {
         let mut pause = RETRY;
         while let Err(error) = dead_letters.park(letters.clone()).await {
             tracing::error!(table = %self.parts.name, error = chain(&error), "dead letters could not be stored, and are tried again");
-            self.trouble.set(Some(chain(&error)));
+            self.trouble.of_applier(Some(chain(&error)));
             self.parts.env.sleep(self.parts.env.jitter(pause)).await;
             pause = (pause * 2).min(RETRY_MAX);
         }
@@ -231,25 +242,30 @@ impl Applier {
         let pending = self.parts.table.pending();
         if pending.rows > 0 || pending.moved {
             let result = self.parts.table.commit().await;
-            self.committed(result).await?;
+            self.committed(result.map_err(CommitFailed::Table)).await?;
         }
         Ok(())
     }
 }
 
-async fn finished(commit: &mut Option<Commit>) -> Result<Committed, CommitError> {
+/// Why a commit failed.
+#[derive(Debug, thiserror::Error)]
+enum CommitFailed {
+    #[error(transparent)]
+    Table(#[from] CommitError),
+    /// A defect. What the commit was about is still pending, and tried again.
+    #[error("the commit panicked: {0}")]
+    Panicked(String),
+}
+
+async fn finished(commit: &mut Option<Commit>) -> Result<Committed, CommitFailed> {
     match commit {
         Some(task) => match task.await {
-            Ok(result) => result,
-            // A commit that panics is a defect; what it was about is still pending, and tried again by the next one.
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            Ok(result) => Ok(result?),
+            Err(panic) => Err(CommitFailed::Panicked(panic.to_string())),
         },
         None => std::future::pending().await,
     }
-}
-
-fn is_fenced(error: &CommitError) -> bool {
-    matches!(error, CommitError::Fenced { .. })
 }
 
 fn row_as_json(rows: &arrow::array::RecordBatch, row: usize) -> Vec<u8> {

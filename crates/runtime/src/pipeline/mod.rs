@@ -68,17 +68,25 @@ pub(crate) struct Pipeline {
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// Why a pipeline stands still, if it does.
+/// Why a pipeline stands still, if it does: either half says so, and takes back its own word alone.
 #[derive(Debug, Default)]
-pub(crate) struct Trouble(Mutex<Option<String>>);
+pub(crate) struct Trouble {
+    reader: Mutex<Option<String>>,
+    applier: Mutex<Option<String>>,
+}
 
 impl Trouble {
-    fn set(&self, what: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    fn of_reader(&self, what: Option<String>) {
+        *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    fn of_applier(&self, what: Option<String>) {
+        *self.applier.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 
     pub fn get(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let applier = self.applier.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        applier.or_else(|| self.reader.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 

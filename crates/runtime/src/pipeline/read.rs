@@ -73,7 +73,7 @@ impl Reader {
         let mut decoder = match ColumnDecoder::new(&self.parts.stream.schema) {
             Ok(decoder) => decoder,
             // The plan was checked against the same mapping.
-            Err(error) => return self.trouble.set(Some(error.to_string())),
+            Err(error) => return self.trouble.of_reader(Some(error.to_string())),
         };
         let mut stopping = self.stopping.clone();
         let mut pause = RETRY;
@@ -94,8 +94,8 @@ impl Reader {
                     Ok(true) => pause = RETRY,
                     Ok(false) => self.wait_for_more().await,
                     Err(halt) => {
-                        tracing::error!(table = %self.parts.stream.stream.name(), error = %halt, "a pipeline stands still");
-                        self.trouble.set(Some(halt.to_string()));
+                        tracing::error!(table = %self.parts.name, error = %halt, "a pipeline stands still");
+                        self.trouble.of_reader(Some(halt.to_string()));
                         self.parts.env.sleep(self.parts.env.jitter(pause)).await;
                         pause = (pause * 2).min(RETRY_MAX);
                     }
@@ -132,6 +132,8 @@ impl Reader {
                 let lost = to.since(from);
                 tracing::error!(shard = %shard.log().name(), %from, %to, lost, "records are gone before the table had read them");
                 self.parts.lost.fetch_add(lost, Ordering::Relaxed);
+                // The table's place moves too, so that queries don't wait for what can't come, and a restart is past it.
+                let _ = self.batches.send(Prepared { shard: id, next: to, rows: None, letters: Vec::new() }).await;
                 self.next[index] = to;
                 return Ok(true);
             }
@@ -147,7 +149,7 @@ impl Reader {
             None => None,
         };
         let next = page.end();
-        self.trouble.set(None);
+        self.trouble.of_reader(None);
         // A closed channel ends the loop in `run`.
         let _ = self.batches.send(Prepared { shard: id, next, rows, letters }).await;
         self.next[index] = next;
