@@ -25,8 +25,11 @@ const PARTS: [Part; 5] = [
     Part { name: "server", package: "weir-server", example: "server_bench", title: "The built server, from outside" },
 ];
 
-/// Runs one part, or all, and writes the results.
+/// Runs one part, or all, and writes the results; `results` writes them alone, from the parts' last runs.
 pub fn run(name: Option<&str>) -> anyhow::Result<()> {
+    if name == Some("results") {
+        return write_results();
+    }
     let parts: Vec<&Part> = PARTS.iter().filter(|part| name.is_none_or(|name| name == part.name)).collect();
     if parts.is_empty() {
         bail!("there is no part `{}`: {}", name.unwrap_or_default(), PARTS.map(|part| part.name).join(", "));
@@ -42,16 +45,36 @@ pub fn run(name: Option<&str>) -> anyhow::Result<()> {
             command.arg(&weir);
         }
         let text = output(&mut command)?;
-        // What stands before the JSON is for people.
-        let start = text.find('{').with_context(|| format!("{} printed no JSON: {text}", part.example))?;
-        let value: Value =
-            serde_json::from_str(&text[start..]).with_context(|| format!("{} printed {text}", part.example))?;
+        let value = parse(&text).with_context(|| format!("{} printed {text}", part.example))?;
         std::fs::write(
             kept.join(format!("{}.json", part.name)),
             format!("{}\n", serde_json::to_string_pretty(&value)?),
         )?;
     }
     write_results()
+}
+
+/// Reads what a part printed: one JSON object, or several, each with its name in `bench`; or lines for people.
+fn parse(text: &str) -> anyhow::Result<Value> {
+    if !text.starts_with('{') {
+        return Ok(Value::String(text.trim_end().to_owned()));
+    }
+    let mut values = Vec::new();
+    for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+        values.push(value?);
+    }
+    if values.len() == 1 {
+        return Ok(values.remove(0));
+    }
+    let mut named = serde_json::Map::new();
+    for mut value in values {
+        let name = value["bench"].as_str().unwrap_or("figures").to_owned();
+        if let Value::Object(fields) = &mut value {
+            fields.remove("bench");
+        }
+        named.insert(name, value);
+    }
+    Ok(Value::Object(named))
 }
 
 fn write_results() -> anyhow::Result<()> {
@@ -72,8 +95,13 @@ fn write_results() -> anyhow::Result<()> {
             &part.package[5..],
             part.example
         )?;
-        writeln!(text, "| figure | value |\n| --- | ---: |")?;
-        rows(&mut text, "", &value)?;
+        match &value {
+            Value::String(lines) => writeln!(text, "```text\n{lines}\n```")?,
+            value => {
+                writeln!(text, "| figure | value |\n| --- | ---: |")?;
+                rows(&mut text, "", value)?;
+            }
+        }
         writeln!(text)?;
     }
     std::fs::write(root().join("bench/RESULTS.md"), text).context("write bench/RESULTS.md")
