@@ -33,6 +33,11 @@ use crate::streams::OpenStream;
 /// How long dead letters are kept as records; their table keeps them on.
 const DEAD_LETTERS_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Rows that make a commit worthwhile, in bytes of Arrow: one such lot is written while the next gathers.
+const COMMIT_BYTES: u64 = 48 * 1024 * 1024;
+/// Rows that a table may hold in memory before its pipeline waits.
+const BUFFER_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
 /// What a node may use.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -456,6 +461,8 @@ impl Planned {
         spec.late = rule(plan.late);
         spec.timeless = rule(plan.timeless);
         spec.freshness = plan.freshness;
+        spec.commit_bytes = COMMIT_BYTES;
+        spec.buffer_bytes_max = BUFFER_BYTES_MAX;
         if let Some(size) = plan.target_file_size {
             spec.target_file_bytes = size.0;
         }
