@@ -314,7 +314,7 @@ impl Evaluator<'_> {
             return Err(self.error(span, "a variable can't refer to a variable".to_owned()).with_hint(hint));
         };
         variables.get(name).cloned().ok_or_else(|| {
-            let hint = match nearest::nearest(name, variables.keys().map(String::as_str)) {
+            let hint = match weir_types::nearest(name, variables.keys().map(String::as_str)) {
                 Some(near) => format!("did you mean `var.{near}`?"),
                 None => format!("declare it: variable \"{name}\" {{ default = ... }}"),
             };

@@ -74,7 +74,7 @@ impl Names {
             return false;
         }
         let known: Vec<&str> = known.into_iter().flatten().map(String::as_str).collect();
-        let hint = match nearest::nearest(name, known.iter().copied()) {
+        let hint = match weir_types::nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean `{kind}.{near}`?"),
             None => nearest::there_are(known, &format!("{kind}s")),
         };

@@ -14,6 +14,7 @@
 pub mod fingerprint;
 pub mod limits;
 pub mod name;
+mod nearest;
 pub mod sequence;
 pub mod size;
 pub mod span;
@@ -21,6 +22,7 @@ pub mod timestamp;
 
 pub use fingerprint::Fingerprint;
 pub use name::{FunctionName, LogName, LookupName, NameError, ProducerId, StreamName, SubjectName, TableName};
+pub use nearest::nearest;
 pub use sequence::{SequenceNumber, ShardId};
 pub use size::ByteSize;
 pub use timestamp::Timestamp;

@@ -221,7 +221,7 @@ fn check_time(block: &Attributes<'_>, attribute: &str, column: &Spanned<String>,
 
 fn missing_column(column: &str, rows: &Rows<'_>) -> String {
     let names = rows.columns.fields().iter().map(|field| field.name().as_str());
-    match nearest::nearest(column, names.clone()) {
+    match weir_types::nearest(column, names.clone()) {
         // A column that the stream has was left out by the SQL, however much another is like it.
         Some(near) if rows.stream.columns.field_with_name(column).is_err() => format!("did you mean `{near}`?"),
         _ if rows.stream.columns.field_with_name(column).is_ok() => rows.mend.to_owned(),

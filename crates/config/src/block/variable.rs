@@ -106,7 +106,7 @@ pub(crate) fn check_given<'a>(
 ) {
     for name in vars.keys() {
         if declared.clone().all(|known| known != name) {
-            let hint = match nearest::nearest(name, declared.clone()) {
+            let hint = match weir_types::nearest(name, declared.clone()) {
                 Some(near) => format!("did you mean `--var {near}=...`?"),
                 None => nearest::there_are(declared.clone(), "variables"),
             };

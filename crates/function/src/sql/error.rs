@@ -4,6 +4,7 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use weir_types::nearest;
 
 /// SQL that can't be a function.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -126,17 +127,4 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
         text.push_str(&format!(" and {} more", names.len() - LISTED_MAX));
     }
     text
-}
-
-/// Returns the known name that is most like `name`, if one is like it.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    /// Jaro-Winkler similarity from which a name counts as a slip of another.
-    const LIKE: f64 = 0.8;
-    let name = name.to_lowercase();
-    known
-        .into_iter()
-        .map(|known| (strsim::jaro_winkler(&name, &known.to_lowercase()), known))
-        .filter(|(likeness, _)| *likeness >= LIKE)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, known)| known)
 }

@@ -9,7 +9,9 @@ use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use weir_types::LookupName;
 
-use super::error::{SqlError, list, nearest};
+use weir_types::nearest;
+
+use super::error::{SqlError, list};
 
 /// The name under which a function's SQL reads its batch.
 pub const INPUT: &str = "input";

@@ -15,7 +15,7 @@ use weir_schema::{ColumnDecoder, Lookup, Schema};
 use weir_stream::{Page, Record};
 use weir_types::{Fingerprint, LogName, SequenceNumber, ShardId};
 
-use super::{Parts, Trouble};
+use super::{Parts, Trouble, chain};
 use crate::dead::{Cause, Letter};
 
 /// What one page asks for, in bytes.
@@ -51,8 +51,8 @@ enum Halt {
 impl std::fmt::Display for Halt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Read(error) => error.fmt(f),
-            Self::Run(error) => error.fmt(f),
+            Self::Read(error) => f.write_str(&chain(error)),
+            Self::Run(error) => f.write_str(&chain(error)),
             Self::Columns(error) => f.write_str(error),
         }
     }
@@ -211,7 +211,7 @@ impl Reader {
                 let place = places[settled + failed.row];
                 let record = page.records().filter_map(Result::ok).find(|record| record.sequence == place);
                 if let Some(record) = record {
-                    letters.push(self.letter(shard, &record, Cause::FunctionFailed, failed.error.to_string()));
+                    letters.push(self.letter(shard, &record, Cause::FunctionFailed, chain(&failed.error)));
                 }
             }
             output.extend(isolated.output.into_iter().filter(|rows| rows.num_rows() > 0));
