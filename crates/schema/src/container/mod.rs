@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Invariants: at most one block is held, compressed and decompressed, each bounded by
-//! [`BLOCK_BYTES_MAX`](crate::limits::BLOCK_BYTES_MAX); what is handed over is binary of the target schema, and has been
+//! [`BLOCK_BYTES_MAX`]; what is handed over is binary of the target schema, and has been
 //! checked. Damage within a record refuses the rest of its block, record by record, since nothing tells where the next
 //! one begins; the next block is found by its length and its sync marker. Damage of a block's frame ends the file.
 //!
