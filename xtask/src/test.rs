@@ -10,7 +10,16 @@ pub fn run() -> anyhow::Result<()> {
     check(cargo().args(["test", "--workspace", "--quiet"]))?;
     check(
         command(python)
-            .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/foreign"])
+            .args([
+                "-m",
+                "pytest",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                "-o",
+                "tmp_path_retention_policy=none",
+                "tests/foreign",
+            ])
             .env("WEIR", binary("debug", "weir")?)
             .env("PYTHONDONTWRITEBYTECODE", "1"),
     )
