@@ -21,7 +21,9 @@ pub mod span;
 pub mod timestamp;
 
 pub use fingerprint::Fingerprint;
-pub use name::{FunctionName, LogName, LookupName, NameError, ProducerId, StreamName, SubjectName, TableName};
+pub use name::{
+    FunctionName, LogName, LookupName, NameError, ProducerId, QueueName, StreamName, SubjectName, TableName,
+};
 pub use nearest::nearest;
 pub use sequence::{SequenceNumber, ShardId};
 pub use size::ByteSize;

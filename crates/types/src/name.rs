@@ -114,6 +114,100 @@ name!(
     LookupName
 );
 
+impl StreamName {
+    /// Returns the stream that keeps what a function has made until its targets have taken it: weir's own, hence the
+    /// underscore.
+    pub fn of_function(function: &FunctionName) -> Self {
+        Self(format!("_function-{function}"))
+    }
+
+    /// Returns the stream of the records that are given once more to one consumer alone, such as `function`, `score`.
+    pub fn of_redrive(kind: &'static str, name: &str) -> Self {
+        Self(format!("_redrive-{kind}-{name}"))
+    }
+
+    /// Tells whether the stream is one of weir's own.
+    pub fn is_internal(&self) -> bool {
+        self.0.starts_with('_')
+    }
+}
+
+/// The name of a queue: 1 to 80 letters, digits, `_` and `-`, as SQS has it; a FIFO queue's ends with `.fifo`, which counts.
+/// A leading underscore is weir's own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct QueueName(String);
+
+/// What a FIFO queue's name ends with.
+pub const FIFO_SUFFIX: &str = ".fifo";
+/// A queue's name, in bytes.
+const QUEUE_NAME_BYTES_MAX: usize = 80;
+
+impl QueueName {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Tells whether the name is that of a FIFO queue.
+    pub fn is_fifo(&self) -> bool {
+        self.0.ends_with(FIFO_SUFFIX)
+    }
+
+    /// Returns the queue of a function's asynchronous invocations: weir's own, so that no user's queue meets it.
+    pub fn of_function(function: &FunctionName) -> Self {
+        Self(format!("_function-{function}"))
+    }
+
+    /// Tells whether the queue is one of weir's own.
+    pub fn is_internal(&self) -> bool {
+        self.0.starts_with('_')
+    }
+}
+
+impl fmt::Display for QueueName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for QueueName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        // What is longer than any name of weir's own is refused; so is a user's name that is longer than SQS allows.
+        let internal = text.starts_with('_');
+        let bytes_max = if internal { 2 * NAME_BYTES_MAX } else { QUEUE_NAME_BYTES_MAX };
+        if text.len() > bytes_max {
+            return Err(NameError::TooLong { name: text.to_owned() });
+        }
+        let stem = text.strip_suffix(FIFO_SUFFIX).unwrap_or(text);
+        if stem.is_empty() {
+            return Err(NameError::Empty);
+        }
+        match stem.chars().enumerate().find(|(_, found)| !(found.is_ascii_alphanumeric() || matches!(found, '_' | '-')))
+        {
+            Some((index, found)) => Err(NameError::Character { name: text.to_owned(), found, at: index + 1 }),
+            None => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for QueueName {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<QueueName> for String {
+    fn from(name: QueueName) -> String {
+        name.0
+    }
+}
+
 /// The name of a schema's subject in the registry: 1 to 255 bytes without control characters, as Confluent's registry
 /// allows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -215,6 +309,11 @@ impl LogName {
         Self(format!("stream/{stream}/{shard}"))
     }
 
+    /// Returns the log of a queue.
+    pub fn queue(queue: &QueueName) -> Self {
+        Self(format!("queue/{queue}"))
+    }
+
     /// Returns the log of a machine. `machine` is a constant of the code, not a user's text.
     pub fn machine(machine: &'static str) -> Self {
         Self(format!("machine/{machine}"))
@@ -254,5 +353,18 @@ mod tests {
         assert!("_system".parse::<TableName>().is_err());
         assert!("a".repeat(NAME_BYTES_MAX + 1).parse::<TableName>().is_err());
         assert_eq!("orders-2_b".parse::<StreamName>().unwrap().as_str(), "orders-2_b");
+    }
+
+    #[test]
+    fn queues_are_named_as_in_sqs() {
+        let fifo: QueueName = "orders.fifo".parse().unwrap();
+        assert!(fifo.is_fifo() && !fifo.is_internal());
+        assert!("7-orders_b".parse::<QueueName>().unwrap().as_str() == "7-orders_b");
+        assert!(".fifo".parse::<QueueName>().is_err());
+        assert!("or.ders".parse::<QueueName>().is_err());
+        assert!("a".repeat(81).parse::<QueueName>().is_err());
+        let own = QueueName::of_function(&"score".parse().unwrap());
+        assert!(own.is_internal());
+        assert_eq!(own.as_str().parse::<QueueName>().unwrap(), own);
     }
 }

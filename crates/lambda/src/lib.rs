@@ -1,0 +1,1 @@
+//! Hosts unmodified AWS Lambda handlers: the Runtime API, environments, confinement, events.

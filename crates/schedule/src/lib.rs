@@ -1,0 +1,1 @@
+//! Schedules: cron() and rate() as EventBridge writes them, and when they are due.
