@@ -1,1 +1,3 @@
 //! Hosts unmodified AWS Lambda handlers: the Runtime API, environments, confinement, events.
+
+pub mod event;
