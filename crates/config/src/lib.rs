@@ -46,4 +46,8 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use inputs::{Inputs, SECRET_PREFIX};
 pub use load::load;
 pub use place::{Place, Source};
-pub use plan::{FunctionPlan, LookupPlan, PartitionBy, Plan, Rule, StreamPlan, TablePlan, TableSource, VariablePlan};
+pub use plan::{
+    BatchPlan, Body, DeadLetterPlan, EnvironmentValue, FifoPlan, FilesContent, FilesFormat, FilesPlan, FilesStart,
+    FunctionPlan, HandlerPlan, LookupPlan, Missed, Network, On, OutputPlan, PartitionBy, Plan, QueuePlan, RetryPlan,
+    Rule, RuntimePlan, SchedulePlan, Start, StreamPlan, TablePlan, TableSource, To, VariablePlan,
+};

@@ -218,6 +218,9 @@ fn check(dir: &Path, inputs: &Inputs, blocks: &Blocks<'_>, report: &mut Report) 
     }
     Plan {
         streams: streams.into_values().flatten().map(|plan| (plan.name.clone(), plan)).collect(),
+        queues: BTreeMap::new(),
+        schedules: BTreeMap::new(),
+        files: BTreeMap::new(),
         lookups: lookups.into_values().flatten().map(|plan| (plan.name.clone(), plan)).collect(),
         functions: functions
             .into_values()

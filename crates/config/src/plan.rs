@@ -7,15 +7,32 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use url::Url;
 use weir_schema::{Compatibility, Schema};
-use weir_types::{ByteSize, FunctionName, LookupName, StreamName, TableName};
+use weir_types::{ByteSize, FilesName, FunctionName, LookupName, QueueName, ScheduleName, StreamName, TableName};
 
 use crate::{Diagnostic, Place};
+
+mod arrival;
+mod function;
+
+pub use arrival::{
+    DeadLetterPlan, FifoPlan, FilesContent, FilesFormat, FilesPlan, FilesStart, Missed, QueuePlan, SchedulePlan,
+};
+pub use function::{
+    BatchPlan, Body, EnvironmentValue, FunctionPlan, HandlerPlan, Network, On, OutputPlan, RetryPlan, RuntimePlan,
+    Start, TableSource, To,
+};
 
 /// Everything that a folder's configuration asks for.
 #[derive(Debug)]
 pub struct Plan {
     /// Streams by name.
     pub streams: BTreeMap<StreamName, StreamPlan>,
+    /// Queues by the name that clients know them by.
+    pub queues: BTreeMap<QueueName, QueuePlan>,
+    /// Schedules by name.
+    pub schedules: BTreeMap<ScheduleName, SchedulePlan>,
+    /// Places where files arrive, by name.
+    pub files: BTreeMap<FilesName, FilesPlan>,
     /// Lookups by name.
     pub lookups: BTreeMap<LookupName, LookupPlan>,
     /// Functions by name.
@@ -76,34 +93,6 @@ pub struct LookupPlan {
     pub place: Place,
 }
 
-/// A `function` block.
-#[derive(Debug)]
-pub struct FunctionPlan {
-    /// The function's name.
-    pub name: FunctionName,
-    /// The stream whose records it turns.
-    pub on: StreamName,
-    /// The query, which [`weir_function::SqlFunction::plan`] took.
-    pub sql: String,
-    /// Where its rows go.
-    pub to: TableName,
-    /// The lookups that the query reads.
-    pub reads: Vec<LookupName>,
-    /// The columns of its rows.
-    pub output: SchemaRef,
-    /// Where the block is.
-    pub place: Place,
-}
-
-/// Where a table's rows come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TableSource {
-    /// A stream's records as they are.
-    Stream(StreamName),
-    /// What a function makes of a stream's records.
-    Function(FunctionName),
-}
-
 /// How a table is cut into partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PartitionBy {
@@ -132,8 +121,9 @@ pub struct TablePlan {
     pub name: TableName,
     /// Where its rows come from.
     pub source: TableSource,
-    /// The stream at the beginning of its flow.
-    pub stream: StreamName,
+    /// The stream whose records its rows are made of: its own source, or the one that its function is on. None behind
+    /// a function on anything else.
+    pub stream: Option<StreamName>,
     /// The columns of its rows, without those that partitions and buckets add.
     pub columns: SchemaRef,
     /// How it is cut into partitions.

@@ -4,10 +4,11 @@ mod folder;
 
 use std::time::Duration;
 
+use arrow::datatypes::SchemaRef;
 use folder::{Folder, GOOD};
-use weir_config::{Diagnostic, Inputs, PartitionBy, Plan, Rule, TableSource, load};
+use weir_config::{Body, Diagnostic, FunctionPlan, Inputs, PartitionBy, Plan, Rule, TableSource, load};
 use weir_schema::Compatibility;
-use weir_types::ByteSize;
+use weir_types::{ByteSize, LookupName};
 
 fn plan(folder: &Folder, inputs: &Inputs) -> Plan {
     let rendered = |found: Vec<Diagnostic>| found.iter().map(Diagnostic::render).collect::<String>();
@@ -20,8 +21,15 @@ fn planned(hcl: &str) -> Plan {
     plan(&folder, &Inputs::default())
 }
 
-fn names(schema: &arrow::datatypes::SchemaRef) -> Vec<&str> {
+fn names(schema: &SchemaRef) -> Vec<&str> {
     schema.fields().iter().map(|field| field.name().as_str()).collect()
+}
+
+fn sql_of(function: &FunctionPlan) -> (&str, &[LookupName], &SchemaRef) {
+    match &function.body {
+        Body::Sql { sql, reads, output } => (sql, reads, output),
+        Body::Handler(_) => panic!("the function is SQL"),
+    }
 }
 
 #[test]
@@ -36,9 +44,12 @@ fn the_designs_example_is_planned() {
     assert_eq!(lookup.refresh, Some(Duration::from_secs(300)));
     assert_eq!(names(&lookup.columns), ["carrier", "name"]);
     let function = &plan.functions[&"enrich".parse().unwrap()];
-    assert_eq!(function.reads, ["airlines".parse().unwrap()]);
+    assert_eq!(sql_of(function).1, ["airlines".parse().unwrap()]);
     let table = &plan.tables[&"flights".parse().unwrap()];
-    assert_eq!(table.source, TableSource::Function("enrich".parse().unwrap()));
+    assert_eq!(
+        table.source,
+        TableSource::Function { function: "enrich".parse().unwrap(), output: "default".to_owned() }
+    );
     assert_eq!(names(&table.columns), ["carrier", "flight", "origin", "delay", "time_hour", "airline"]);
     assert_eq!(table.partition_by, PartitionBy::Day("time_hour".into()));
     assert_eq!(table.event_time.as_deref(), Some("time_hour"));
@@ -131,7 +142,7 @@ fn variables_the_environment_and_conditions_are_evaluated() {
 fn sql_may_stand_in_a_file_or_a_heredoc() {
     let sql = "\"select f.*, a.name as airline from input f left join airlines a using (carrier)\"";
     let in_file = planned(&GOOD.replace(&format!("sql = {sql}"), "sql_file = \"good.sql\""));
-    assert_eq!(in_file.functions[&"enrich".parse().unwrap()].sql, "select * from input\n");
+    assert_eq!(sql_of(&in_file.functions[&"enrich".parse().unwrap()]).0, "select * from input\n");
     assert_eq!(in_file.warnings.len(), 1);
     assert_eq!(
         in_file.warnings[0].render(),
@@ -142,7 +153,7 @@ fn sql_may_stand_in_a_file_or_a_heredoc() {
         "<<-SQL\n    select f.*, a.name as airline\n    from input f left join airlines a using (carrier)\n  SQL",
     ));
     let function = &heredoc.functions[&"enrich".parse().unwrap()];
-    assert_eq!(names(&function.output).last(), Some(&"airline"));
+    assert_eq!(names(sql_of(function).2).last(), Some(&"airline"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
 use tokio::task::JoinHandle;
 use url::Url;
-use weir_config::{FunctionPlan, Plan, StreamPlan, TablePlan, TableSource};
+use weir_config::{Body, FunctionPlan, Plan, StreamPlan, TablePlan, TableSource, To};
 use weir_env::Env;
 use weir_function::{Function, LookupError, SqlError, SqlFunction};
 use weir_log::local::Options as LogOptions;
@@ -135,6 +135,12 @@ pub enum StartError {
     /// The query engine can't be made.
     #[error("prepare for queries")]
     Query(#[from] weir_query::QueryError),
+    /// The plan has what this version checks and does not run.
+    #[error("{what} can be checked, and not yet run by this version: remove it for now")]
+    NotYetRun {
+        /// The kind and name.
+        what: String,
+    },
     /// A name of weir's own is taken by the plan.
     #[error("`{DEAD_LETTERS}` is a stream and a table of weir's own: name yours otherwise")]
     Reserved,
@@ -175,6 +181,7 @@ impl Node {
     /// # Errors
     /// See [`StartError`]. What was started until then is ended.
     pub async fn start(plan: Plan, data: &Path, env: Env, options: Options) -> Result<Arc<Self>, StartError> {
+        refuse_not_yet_run(&plan)?;
         let folder = Folder::open(data)?;
         let engine = Arc::new(LocalEngine::open(&folder.log(), options.log, env.clone())?);
         // Now that the folder is locked, nobody else spills there.
@@ -315,6 +322,24 @@ impl Node {
     }
 }
 
+/// What a node would pass over in silence is refused.
+fn refuse_not_yet_run(plan: &Plan) -> Result<(), StartError> {
+    let runs = |function: &FunctionPlan| {
+        matches!(function.body, Body::Sql { .. })
+            && function.outputs.iter().all(|output| matches!(output.to, To::Table(_)))
+            && function.on_failure.is_none()
+    };
+    let what = None
+        .or_else(|| plan.queues.keys().next().map(|name| format!("queue `{name}`")))
+        .or_else(|| plan.schedules.keys().next().map(|name| format!("schedule `{name}`")))
+        .or_else(|| plan.files.keys().next().map(|name| format!("files `{name}`")))
+        .or_else(|| {
+            let function = plan.functions.values().find(|function| !runs(function))?;
+            Some(format!("function `{}`, which is a handler or writes to something else than tables,", function.name))
+        });
+    what.map_or(Ok(()), |what| Err(StartError::NotYetRun { what }))
+}
+
 /// A table that has read further than the log goes was fed from another data folder: records that come now would be taken
 /// for those that it has.
 fn refuse_ahead_of_log(planned: &Planned, table: &Table) -> Result<(), StartError> {
@@ -432,14 +457,18 @@ impl Planned {
         streams: &BTreeMap<StreamName, Arc<OpenStream>>,
         lookups: &LookupSet,
     ) -> Result<Self, StartError> {
-        let stream = streams.get(&plan.stream).expect("the plan was checked: its references lead somewhere").clone();
+        let stream = plan.stream.as_ref().and_then(|stream| streams.get(stream));
+        let stream = stream.expect("the plan was checked: its tables are behind streams").clone();
         let mut columns = plan.columns;
         let function: Option<Arc<dyn Function>> = match &plan.source {
             TableSource::Stream(_) => None,
-            TableSource::Function(name) => {
+            TableSource::Function { function: name, output } => {
                 let function = functions.get(name).expect("the plan was checked: its references lead somewhere");
+                let output = function.outputs.iter().find(|known| known.name == *output);
+                let sql = output.and_then(|output| output.sql.as_deref());
+                let sql = sql.expect("the plan was checked: its tables are behind SQL");
                 let input = arrow_schema(&stream.schema).expect("the plan was checked: its schemas have columns");
-                let planned = SqlFunction::plan(&function.sql, input, lookups.columns())
+                let planned = SqlFunction::plan(sql, input, lookups.columns())
                     .map_err(|source| StartError::Function { function: name.to_string(), source })?;
                 columns = planned.output();
                 Some(Arc::new(planned))

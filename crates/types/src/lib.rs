@@ -22,7 +22,8 @@ pub mod timestamp;
 
 pub use fingerprint::Fingerprint;
 pub use name::{
-    FunctionName, LogName, LookupName, NameError, ProducerId, QueueName, StreamName, SubjectName, TableName,
+    FIFO_SUFFIX, FilesName, FunctionName, LogName, LookupName, NameError, ProducerId, QueueName, ScheduleName,
+    StreamName, SubjectName, TableName,
 };
 pub use nearest::nearest;
 pub use sequence::{SequenceNumber, ShardId};

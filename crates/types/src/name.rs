@@ -113,12 +113,25 @@ name!(
     /// The name of a lookup.
     LookupName
 );
+name!(
+    /// The name of a schedule.
+    ScheduleName
+);
+name!(
+    /// The name of a place where files arrive.
+    FilesName
+);
 
 impl StreamName {
     /// Returns the stream that keeps what a function has made until its targets have taken it: weir's own, hence the
     /// underscore.
     pub fn of_function(function: &FunctionName) -> Self {
         Self(format!("_function-{function}"))
+    }
+
+    /// Returns the stream of the records that are read from arriving files: weir's own, hence the underscore.
+    pub fn of_files(files: &FilesName) -> Self {
+        Self(format!("_files-{files}"))
     }
 
     /// Returns the stream of the records that are given once more to one consumer alone, such as `function`, `score`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use weir_function::SqlFunction;
@@ -12,7 +13,10 @@ use super::{Attributes, Reference, Spanned};
 use crate::diagnostic::Report;
 use crate::load::{Known, Names};
 use crate::sql::Sql;
-use crate::{Diagnostic, FunctionPlan, LookupPlan, StreamPlan, files, rows};
+use crate::{
+    BatchPlan, Body, Diagnostic, FunctionPlan, LookupPlan, On, OutputPlan, RetryPlan, Start, StreamPlan, To, files,
+    rows,
+};
 
 pub(crate) const KNOWN: [&str; 4] = ["on", "sql", "sql_file", "to"];
 pub(crate) const LATER: [&str; 8] =
@@ -70,13 +74,23 @@ pub(crate) fn read(block: &Attributes<'_>, name: FunctionName, around: &Around<'
     if let (Some(to), true) = (&flow.to, refused.is_empty())
         && let Ok(to) = to.value.parse()
     {
+        let output = OutputPlan {
+            name: "default".to_owned(),
+            to: To::Table(to),
+            sql: Some(sql.text.clone()),
+            columns: Some(function.output()),
+            schema: None,
+            place: block.value_place("to"),
+        };
+        let reads = function.reads().cloned().collect();
         let plan = FunctionPlan {
             name,
-            on: stream.name.clone(),
-            sql: sql.text.clone(),
-            to,
-            reads: function.reads().cloned().collect(),
-            output: function.output(),
+            on: On::Stream { stream: stream.name.clone(), start: Start::Oldest },
+            body: Body::Sql { sql: sql.text.clone(), reads, output: function.output() },
+            outputs: vec![output],
+            on_failure: None,
+            batch: BatchPlan { size: 100, window: Duration::ZERO, parallel: 1, concurrency: None },
+            retry: RetryPlan { attempts: Some(3), age: None, bisect: true },
             place: block.place(),
         };
         flow.plan = Some((plan, sql));

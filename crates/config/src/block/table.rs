@@ -12,7 +12,7 @@ use super::{Attributes, Reference, Spanned};
 use crate::diagnostic::Report;
 use crate::limits::BUCKETS_MAX;
 use crate::load::{Known, Names};
-use crate::{Diagnostic, PartitionBy, Place, Rule, StreamPlan, TablePlan, TableSource, nearest, rows};
+use crate::{Body, Diagnostic, On, PartitionBy, Place, Rule, StreamPlan, TablePlan, TableSource, nearest, rows};
 
 pub(crate) const KNOWN: [&str; 11] = [
     "from",
@@ -104,7 +104,7 @@ pub(crate) fn read(
     Some(TablePlan {
         name,
         source: rows.source,
-        stream: rows.stream.name.clone(),
+        stream: Some(rows.stream.name.clone()),
         columns: rows.columns,
         partition_by,
         event_time,
@@ -159,9 +159,13 @@ fn rows<'a>(block: &Attributes<'_>, around: &Around<'a>, report: &mut Report) ->
         }
         (None, [(_, flow)]) => {
             let (function, sql) = flow.plan.as_ref()?;
-            let stream = around.streams.get(function.on.as_str())?.as_ref()?;
-            let source = TableSource::Function(FunctionName::clone(&function.name));
-            let columns = Arc::clone(&function.output);
+            let (On::Stream { stream, .. }, Body::Sql { output, .. }) = (&function.on, &function.body) else {
+                return None;
+            };
+            let stream = around.streams.get(stream.as_str())?.as_ref()?;
+            let source =
+                TableSource::Function { function: FunctionName::clone(&function.name), output: "default".to_owned() };
+            let columns = Arc::clone(output);
             Some(Rows { source, stream, columns, place: sql.place(None), mend: "select it in the function's SQL" })
         }
         (None, []) => {
