@@ -1,5 +1,9 @@
 //! All queues of a node: which there are, and moves between them.
 
+mod moves;
+
+pub use moves::{Move, MoveFilter, MoveStatus};
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,60 +16,6 @@ use crate::error::{ChangeError, CreateError, MoveError, OpenError};
 use crate::id::MoveId;
 use crate::queue::{Queue, Shared};
 use crate::settings::Settings;
-
-/// Which messages of a queue are moved.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct MoveFilter {
-    /// Those whose body has this text.
-    pub body_contains: Option<String>,
-    /// Those of this group.
-    pub group: Option<String>,
-    /// Those sent at this time or later.
-    pub since: Option<Timestamp>,
-    /// Those sent before this time.
-    pub until: Option<Timestamp>,
-}
-
-/// How far a move is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MoveStatus {
-    /// It is under way.
-    Running,
-    /// All that were there are moved.
-    Completed,
-    /// Somebody has asked for its end.
-    Cancelling,
-    /// Somebody has ended it.
-    Cancelled,
-    /// It can't go on.
-    Failed,
-}
-
-/// A move of messages from one queue to others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Move {
-    /// Its id.
-    pub id: MoveId,
-    /// Where from.
-    pub source: QueueName,
-    /// Where to; none: each message to the queue that gave it up.
-    pub to: Option<QueueName>,
-    /// Messages a second at most.
-    pub rate_per_second: Option<u32>,
-    /// Which messages; none: all.
-    pub filter: Option<MoveFilter>,
-    /// How far it is.
-    pub status: MoveStatus,
-    /// Messages that were moved.
-    pub moved: u64,
-    /// Messages that there were to move when it began.
-    pub to_move: u64,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// Why it can't go on.
-    pub failure: Option<String>,
-}
 
 /// All queues of a node.
 pub struct Queues {
