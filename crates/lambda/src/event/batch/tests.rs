@@ -177,8 +177,8 @@ proptest! {
             .map(|(id, _)| serde_json::json!({"itemIdentifier": id})).collect();
         let payload = serde_json::json!({"batchItemFailures": named}).to_string();
         let outcome = batch_response(payload.as_bytes(), &ids, &[]).unwrap();
-        for place in 0..ids.len() {
-            prop_assert_eq!(outcome.failures.contains(place), failed[place]);
+        for (place, failed) in failed.iter().take(ids.len()).enumerate() {
+            prop_assert_eq!(outcome.failures.contains(place), *failed);
         }
         prop_assert_eq!(outcome.failures.first(), (0..ids.len()).find(|place| failed[*place]));
     }
