@@ -149,6 +149,18 @@ pub enum OpenError {
     /// The registry of queues.
     #[error(transparent)]
     Machine(#[from] MachineError),
+    /// The log of the registry can't be opened.
+    #[error("open the registry of queues")]
+    Registry(#[source] EngineError),
+    /// What a queue has handed to its dead-letter queue can't be told apart from what it has not.
+    #[error("go on with the dead letters of queue `{queue}`")]
+    Carry {
+        /// The queue.
+        queue: QueueName,
+        /// The cause.
+        #[source]
+        source: QueueError,
+    },
     /// A queue's log can't be opened.
     #[error("open queue `{queue}`")]
     Engine {
