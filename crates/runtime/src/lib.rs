@@ -35,7 +35,7 @@ pub use door::{
     Refusal, Report, SILENCE_MAX, UnknownEncoding, UnknownFormat,
 };
 pub use folder::{Folder, FolderError};
-pub use function::{InvokeFailed, Invoked, OutboxError};
+pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
 pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
 pub use schemas::Catalog;

@@ -202,6 +202,7 @@ pub struct Node {
     functions: Functions,
     /// Ended with the node: the environments of handlers.
     host: Arc<Host>,
+    versions: Owner<Versions>,
     pipelines: BTreeMap<TableName, Pipeline>,
     dead_letters: DeadLetters,
     room: Room,
@@ -324,6 +325,7 @@ impl Node {
             plans,
             functions,
             host,
+            versions,
             pipelines,
             dead_letters,
             queries,
@@ -404,6 +406,14 @@ impl Node {
 
     pub(crate) fn plans(&self) -> &BTreeMap<FunctionName, Arc<FunctionPlan>> {
         &self.plans
+    }
+
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    pub(crate) fn versions(&self) -> &Owner<Versions> {
+        &self.versions
     }
 
     /// Returns what the kernel enforces on handlers, and what it does not.

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use weir_config::On;
-use weir_lambda::{Answer, Handler, Invocation, InvokeError};
+use weir_config::{Body, On};
+use weir_lambda::{Answer, DeployError, Handler, Invocation, InvokeError};
 use weir_queue::{Message, MessageId, SendError};
 use weir_types::FunctionName;
 
 use super::OpenFunction;
-use super::open::EVENTS;
+use super::open::{EVENTS, spec};
 use super::outbox::{Finished, Progress};
 use crate::node::Node;
 
@@ -54,7 +54,38 @@ pub enum InvokeFailed {
     },
 }
 
+/// Why a function's code was not deployed again.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployFailed {
+    /// There is no such function, or it is SQL.
+    #[error(transparent)]
+    Invoke(#[from] InvokeFailed),
+    /// Its code can't be used; what ran before goes on.
+    #[error("deploy function `{function}`")]
+    Deploy {
+        /// The function.
+        function: FunctionName,
+        /// The cause.
+        #[source]
+        source: DeployError,
+    },
+}
+
 impl Node {
+    /// Reads a handler's code again, and makes it live if it is new: invocations that run end on the old, the next ones use the
+    /// new. Returns the live version. What the configuration says of the function is as it was at start.
+    ///
+    /// # Errors
+    /// See [`DeployFailed`].
+    pub async fn deploy(&self, name: &FunctionName) -> Result<u64, DeployFailed> {
+        let function = self.handler_function(name)?;
+        let Body::Handler(plan) = &function.plan.body else { return Err(InvokeFailed::NoHandler(name.clone()).into()) };
+        let deployed = self.host().deploy(spec(name, plan), self.versions()).await;
+        let handler = deployed.map_err(|source| DeployFailed::Deploy { function: name.clone(), source })?;
+        let live = handler.versions().into_iter().find(|version| version.live);
+        Ok(live.map_or(0, |version| version.number))
+    }
+
     /// Invokes a handler and returns its answer.
     ///
     /// Of a function that is on nothing else, the records that it returns go to its targets, and are durable when this

@@ -28,7 +28,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 pub(crate) use self::forward::consumer;
-pub use self::invoke::{InvokeFailed, Invoked};
+pub use self::invoke::{DeployFailed, InvokeFailed, Invoked};
 pub(crate) use self::open::{Around, Functions, OpenFunction, needs_outbox};
 pub use self::outbox::OutboxError;
 pub(crate) use self::schedule::Scheduled;

@@ -525,7 +525,7 @@ fn form_of(output: &OutputPlan, around: &Around<'_>) -> Form {
 }
 
 /// Turns a plan into what the host deploys.
-fn spec(name: &FunctionName, plan: &HandlerPlan) -> Spec {
+pub(super) fn spec(name: &FunctionName, plan: &HandlerPlan) -> Spec {
     let runtime = match plan.runtime {
         RuntimePlan::Python => Runtime::Python,
         RuntimePlan::Node => Runtime::Node,
