@@ -1,5 +1,7 @@
 //! Queues: making, finding, changing and listing them; what is refused, and in which words.
 
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::{Value, json};
 use weir_queue::{DeadLetter, DeadLetterTo, Settings};
 
@@ -195,6 +197,25 @@ async fn redrive_policies_are_checked_and_shown() {
     assert_eq!(allow(json!({"redrivePermission": "allowAll", "sourceQueueArns": [arn]})).await, 400);
     assert_eq!(allow(json!({"redrivePermission": "perhaps"})).await, 400);
     assert_eq!(allow(json!({"redrivePermission": "allowAll"})).await, 200);
+}
+
+#[tokio::test]
+async fn urls_are_made_with_the_host_that_the_client_used() {
+    let node = Node::new().await;
+    node.queue("q", json!({})).await;
+    let ask = async |uri: &str, headers: &[(&str, &str)]| {
+        let mut request = Request::post(uri).header("x-amz-target", "AmazonSQS.GetQueueUrl");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from("{\"QueueName\":\"q\"}")).unwrap();
+        node.answer(request).await.json()["QueueUrl"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(ask("/", &[("host", "a.example:9324")]).await, "http://a.example:9324/000000000000/q");
+    // HTTP/2 has the authority in place of the header.
+    assert_eq!(ask("http://b.example:80/", &[]).await, "http://b.example:80/000000000000/q");
+    let proxied = [("host", "c.example"), ("x-forwarded-proto", "https")];
+    assert_eq!(ask("/", &proxied).await, "https://c.example/000000000000/q");
 }
 
 #[tokio::test]
