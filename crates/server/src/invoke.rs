@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn functions_are_named_as_lambdas_clients_do() {
-        let read = |text| name_of(text).map(|(name, qualifier)| (name.to_string(), qualifier)).ok();
+        let read = |text: &str| name_of(text).map(|(name, qualifier)| (name.to_string(), qualifier)).ok();
         assert_eq!(read("score"), Some(("score".into(), None)));
         assert_eq!(read("score:3"), Some(("score".into(), Some("3".into()))));
         let arn = "arn:aws:lambda:us-east-1:000000000000:function:score";
