@@ -10,7 +10,7 @@ use anyhow::bail;
 
 const HELP: &str = "cargo xtask <task>
 
-  setup          make the tests' Python environment (pinned, below the user's cache)
+  setup          make the tests' Python environments (pinned, below the user's cache)
   test           everything: Rust tests, then real clients and foreign readers from Python
   lint           fmt, clippy and docs, with warnings denied
   bench [NAME]   measure, and write bench/RESULTS.md (log, schema, function, table, server;

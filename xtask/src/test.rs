@@ -1,26 +1,25 @@
 //! Everything that must hold.
 
+use std::path::Path;
+
 use crate::python;
 use crate::run::{binary, cargo, check, command};
 
 /// Runs the Rust tests, then those that talk to the built binary with real clients and foreign readers.
 pub fn run() -> anyhow::Result<()> {
-    let python = python::setup()?;
+    let pythons = python::setup()?;
     // This builds the binary as well, since the CLI's tests run it.
     check(cargo().args(["test", "--workspace", "--quiet"]))?;
+    let weir = binary("debug", "weir")?;
+    pytest(&pythons.main, "tests/foreign", &weir)?;
+    pytest(&pythons.query, "tests/foreign/test_sqs.py", &weir)
+}
+
+fn pytest(python: &Path, tests: &str, weir: &Path) -> anyhow::Result<()> {
     check(
         command(python)
-            .args([
-                "-m",
-                "pytest",
-                "-q",
-                "-p",
-                "no:cacheprovider",
-                "-o",
-                "tmp_path_retention_policy=none",
-                "tests/foreign",
-            ])
-            .env("WEIR", binary("debug", "weir")?)
+            .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "tmp_path_retention_policy=none", tests])
+            .env("WEIR", weir)
             .env("PYTHONDONTWRITEBYTECODE", "1"),
     )
 }
