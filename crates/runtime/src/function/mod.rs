@@ -22,6 +22,8 @@ mod records;
 mod schedule;
 mod sql;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
