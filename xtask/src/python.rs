@@ -52,7 +52,8 @@ fn environment(path: &str) -> anyhow::Result<PathBuf> {
     Ok(python)
 }
 
-fn cache() -> anyhow::Result<PathBuf> {
+/// The folder below the user's cache that is weir's.
+pub fn cache() -> anyhow::Result<PathBuf> {
     let base = match std::env::var_os("XDG_CACHE_HOME") {
         Some(cache) => PathBuf::from(cache),
         None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache"),
