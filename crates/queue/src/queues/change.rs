@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::MutexGuard;
 use weir_machine::SubmitError;
 use weir_types::QueueName;
 
@@ -37,6 +38,12 @@ pub(crate) fn closed() -> SubmitError {
 }
 
 impl Core {
+    /// Lets nobody else change which queues there are, until what is returned is dropped.
+    pub(crate) async fn change(&self) -> Result<MutexGuard<'_, Life>, SubmitError> {
+        let life = self.changes.lock().await;
+        if *life == Life::Closed { Err(closed()) } else { Ok(life) }
+    }
+
     /// Makes a queue, or finds it.
     pub(crate) async fn create(
         self: Arc<Self>,
@@ -46,10 +53,7 @@ impl Core {
         existing: Existing,
     ) -> Result<Arc<Queue>, CreateError> {
         settings.validate(&name)?;
-        let life = self.changes.lock().await;
-        if *life == Life::Closed {
-            return Err(closed().into());
-        }
+        let _life = self.change().await?;
         self.erase_left(&name).await?;
         let is_there = self.registry.read(|registry| registry.queues().contains_key(&name));
         if existing == Existing::Configure && is_there {
@@ -75,7 +79,7 @@ impl Core {
     /// Gives a queue other settings.
     pub(crate) async fn configure(self: Arc<Self>, name: QueueName, settings: Settings) -> Result<(), ChangeError> {
         settings.validate(&name).map_err(CreateError::Settings)?;
-        let _life = self.changes.lock().await;
+        let _life = self.change().await?;
         self.configure_held(&name, settings).await
     }
 
@@ -100,7 +104,7 @@ impl Core {
 
     /// Deletes a queue.
     pub(crate) async fn delete(self: Arc<Self>, name: QueueName) -> Result<(), ChangeError> {
-        let _life = self.changes.lock().await;
+        let _life = self.change().await?;
         let command = Command::Delete { name: name.clone() };
         self.submit(command).await?.map_err(|refusal| change_refused(&name, refusal))?;
         self.end_moves(Some(&name)).await;

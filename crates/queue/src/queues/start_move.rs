@@ -30,7 +30,7 @@ impl Core {
             return Err(MoveError::Rate);
         }
         // The bound is taken and the move made while nobody makes the source anew.
-        let _life = self.changes.lock().await;
+        let _life = self.change().await?;
         let queue = self.get(&source).ok_or_else(|| MoveError::NoQueue { queue: source.clone() })?;
         let (below, to_move) = (queue.tail(), queue.stats().ready);
         let target = MoveTarget { source: source.clone(), to, rate_per_second, filter, below, to_move };
