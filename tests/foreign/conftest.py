@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
 
@@ -18,6 +19,7 @@ EXAMPLE = ROOT / "examples" / "flights"
 JANUARY = EXAMPLE / "flights-2013-01.csv.gz"
 # The whole year, where it is at hand; the example's January elsewhere.
 YEAR = ROOT.parent / "shared" / "data" / "nycflights13" / "flights.csv.gz"
+HANDLERS = pathlib.Path(__file__).resolve().parent / "handlers"
 WEIR = os.environ.get("WEIR", "")
 
 
@@ -25,6 +27,17 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def until(condition, what: str, seconds=60):
+    """Waits until a condition holds, and returns what it came to."""
+    end = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < end, f"after {seconds} s: {what}"
+        time.sleep(0.05)
 
 
 class Server:
@@ -61,6 +74,27 @@ class Server:
         code = self.process.wait(timeout=40)
         self.process.stdout.close()
         return code
+
+    def dead(self, predicate="true") -> list[dict]:
+        return self.query(f"select * from dead_letters where {predicate} order by source, sequence")
+
+    def function(self, name: str) -> dict:
+        listed = json.loads(self.run("function", "list", "--json").stdout)["functions"]
+        return next(function for function in listed if function["name"] == name)
+
+    def client(self, service: str, **config):
+        """A boto3 client that asks once."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id="any",
+            aws_secret_access_key="any",
+            config=Config(retries={"total_max_attempts": 1}, **config),
+        )
 
     def memory(self) -> int:
         """The highest resident size so far, in bytes."""
@@ -111,6 +145,26 @@ def serve(tmp_path):
         if server.process.poll() is None:
             server.kill()
         server.log.close()
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Makes a configuration folder: `weir.hcl`, schemas by file name, and copies of handlers' folders."""
+
+    def make(hcl: str, schemas=None, handlers=()) -> pathlib.Path:
+        return write_project(tmp_path / "project", hcl, schemas or {}, handlers)
+
+    return make
+
+
+def write_project(path: pathlib.Path, hcl: str, schemas: dict[str, str], handlers) -> pathlib.Path:
+    path.mkdir()
+    (path / "weir.hcl").write_text(hcl)
+    for name, text in schemas.items():
+        (path / name).write_text(text)
+    for name in handlers:
+        shutil.copytree(HANDLERS / name, path / name)
+    return path
 
 
 @pytest.fixture
