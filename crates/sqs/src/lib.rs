@@ -13,6 +13,28 @@
 //! What differs from AWS: a queue's name is free again at once after its deletion; `SenderId` is the account, since nobody's
 //! identity is verified; policies, encryption and permissions are refused. A body that is no text of XML's characters (weir's own
 //! messages may be any bytes) goes out in base64, with the message attribute `weir.encoding` saying so.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! use axum::extract::Request;
+//! # use object_store::{memory::InMemory, path::Path};
+//! # use weir_env::Env;
+//! use weir_queue::Queues;
+//! use weir_sqs::{Options, Sqs};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! # let env = Env::system();
+//! # let engine = Arc::new(weir_log::MemoryEngine::new(env.clone()));
+//! # let snapshots = weir_machine::Snapshots::new(Arc::new(InMemory::new()), Path::from("snapshots"));
+//! let queues = Queues::open(engine, snapshots, env.clone()).await.unwrap();
+//! let sqs = Sqs::new(queues, env, Options::default());
+//!
+//! let request = Request::post("/").header("x-amz-target", "AmazonSQS.ListQueues").body("{}".into()).unwrap();
+//! let (head, body) = request.into_parts();
+//! assert!(Sqs::speaks(&head));
+//! assert_eq!(sqs.answer(Request::from_parts(head, body)).await.status(), 200);
+//! # });
+//! ```
 
 mod access;
 mod action;

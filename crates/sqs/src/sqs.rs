@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::response::Response;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use weir_env::Env;
 use weir_queue::Queues;
 
@@ -56,6 +56,8 @@ pub struct Sqs {
     address: Address,
     access: Arc<dyn Access>,
     purges: Purges,
+    /// Held while a queue's attributes are read, changed and written back, so that no change is lost to another.
+    changes: Mutex<()>,
     /// Room for requests, in units of [`ROOM_UNIT`] bytes.
     room: Arc<Semaphore>,
 }
@@ -71,7 +73,16 @@ impl Sqs {
     pub fn new(queues: Arc<Queues>, env: Env, options: Options) -> Self {
         let address = Address { account: options.account.clone(), region: options.region.clone() };
         let room = Arc::new(Semaphore::new(units(options.room_bytes_max.max(options.body_bytes_max))));
-        Self { queues, env, options, address, access: Arc::new(Anyone), purges: Purges::default(), room }
+        Self {
+            queues,
+            env,
+            options,
+            address,
+            access: Arc::new(Anyone),
+            purges: Purges::default(),
+            changes: Mutex::default(),
+            room,
+        }
     }
 
     /// Asks `access` about every request.
@@ -99,6 +110,7 @@ impl Sqs {
                     env: &self.env,
                     address: &self.address,
                     purges: &self.purges,
+                    changes: &self.changes,
                     base: address::base(&head),
                 };
                 action::run(&context, call, &answer, permit).await

@@ -6,6 +6,7 @@
 use std::error::Error;
 
 use weir_log::AppendError;
+use weir_machine::SubmitError;
 use weir_queue::{ChangeError, CreateError, QueueError, ReceiptError, ReceiveError, SendError};
 use weir_types::QueueName;
 
@@ -58,7 +59,8 @@ pub fn create_failed(error: &CreateError) -> Failure {
         CreateError::Erasing { .. } => Failure::new(ErrorCode::QueueDeletedRecently, format!("{error}.")),
         CreateError::TooManyQueues => Failure::new(ErrorCode::OverLimit, format!("{error}.")),
         CreateError::TooManyTags => Failure::parameter(format!("{error}.")),
-        CreateError::Submit(_) | CreateError::Open(_) => passing("creating the queue", error),
+        CreateError::Submit(error) => passing("creating the queue", error),
+        CreateError::Open(error) => passing("creating the queue", error),
     }
 }
 
@@ -68,7 +70,8 @@ pub fn change_failed(what: &'static str, error: &ChangeError) -> Failure {
         ChangeError::NoQueue { .. } => Failure::no_queue(),
         ChangeError::Create(error) => create_failed(error),
         ChangeError::TooManyTags => Failure::parameter(format!("{error}.")),
-        ChangeError::Submit(_) | ChangeError::Queue(_) => passing(what, error),
+        ChangeError::Submit(error) => passing(what, error),
+        ChangeError::Queue(error) => passing(what, error),
     }
 }
 
@@ -124,13 +127,51 @@ pub fn passing(what: &'static str, error: &(dyn Error + 'static)) -> Failure {
                 );
             }
             Some(AppendError::Closed) => return closing(),
-            _ if cause.downcast_ref::<QueueError>().is_some_and(QueueError::is_closed) => return closing(),
+            _ if is_closed(cause) => return closing(),
             _ => next = cause.source(),
         }
     }
     Failure::internal(what, error)
 }
 
+fn is_closed(cause: &(dyn Error + 'static)) -> bool {
+    cause.downcast_ref::<QueueError>().is_some_and(QueueError::is_closed)
+        || matches!(cause.downcast_ref(), Some(SubmitError::Closed { .. } | SubmitError::Fenced { .. }))
+}
+
 fn closing() -> Failure {
     Failure::new(ErrorCode::ServiceUnavailable, "The server is going down. Try again.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_by_itself_has_a_code_that_clients_retry() {
+        let queue: QueueName = "q".parse().unwrap();
+        let log = weir_types::LogName::queue(&queue);
+        let io = std::sync::Arc::new(std::io::Error::other("cut off"));
+        for (source, code) in [
+            (AppendError::Busy { log: log.clone(), queued: 1 }, ErrorCode::RequestThrottled),
+            (AppendError::DiskFull { log: log.clone() }, ErrorCode::ServiceUnavailable),
+            (AppendError::Closed, ErrorCode::ServiceUnavailable),
+            (AppendError::Io { log, source: io }, ErrorCode::InternalError),
+        ] {
+            // As deep as it comes: a send fails because of its queue, and the queue because of its log.
+            let error = SendError::Queue(QueueError::Append { queue: queue.clone(), source });
+            assert_eq!(passing("sending", &error).code, code);
+        }
+        assert_eq!(passing("receiving", &QueueError::Closed { queue }).code, ErrorCode::ServiceUnavailable);
+        let machine = ChangeError::Submit(SubmitError::Closed { machine: "queues" });
+        assert_eq!(change_failed("deleting", &machine).code, ErrorCode::ServiceUnavailable);
+    }
+
+    #[test]
+    fn a_delete_can_be_repeated_and_a_foreign_receipt_can_t_delete() {
+        assert_eq!(delete_refused(Some("r"), ReceiptError::Replaced), None);
+        let failure = delete_refused(Some("r"), ReceiptError::Invalid).unwrap();
+        assert_eq!(failure.code, ErrorCode::ReceiptHandleIsInvalid);
+        assert_eq!(hide_refused(Some("r"), ReceiptError::NotInFlight).code, ErrorCode::MessageNotInflight);
+    }
 }

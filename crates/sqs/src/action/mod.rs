@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use axum::response::Response;
 use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
 use weir_env::Env;
 use weir_queue::{Queue, Queues};
 
@@ -113,6 +114,8 @@ pub struct Context<'a> {
     pub address: &'a Address,
     /// When queues were purged.
     pub purges: &'a Purges,
+    /// Held while a queue's attributes are changed.
+    pub changes: &'a Mutex<()>,
     /// `scheme://host`, as this client sees the server.
     pub base: String,
 }

@@ -224,7 +224,7 @@ fn failed(what: &'static str, error: &MoveError) -> Failure {
         ),
         MoveError::Target { .. } | MoveError::Rate => Failure::parameter(format!("{error}.")),
         MoveError::TooMany => Failure::new(ErrorCode::OverLimit, format!("{error}.")),
-        MoveError::Submit(_) => passing(what, error),
+        MoveError::Submit(error) => passing(what, error),
     }
 }
 

@@ -68,6 +68,7 @@ pub async fn set_queue_attributes(context: &Context<'_>, request: SetQueueAttrib
     if attributes.contains_key("FifoQueue") {
         return Err(Failure::new(ErrorCode::InvalidAttributeValue, "Invalid value for the parameter FifoQueue."));
     }
+    let _changing = context.changes.lock().await;
     let mut settings = queue.settings();
     attribute::apply(context, queue.name(), &mut settings, &attributes)?;
     context

@@ -81,11 +81,14 @@ struct Node {
 /// Reads forms, the later ones over the earlier.
 ///
 /// # Errors
-/// `MalformedInput` for more or deeper parameters than any request has, `InvalidParameterValue` for a number that is none.
+/// `MalformedInput` for what is no UTF-8, and for more or deeper parameters than any request has; `InvalidParameterValue` for a number that is none.
 pub fn parse(sources: &[&[u8]]) -> Result<Form, Failure> {
     let mut form = Form::default();
     let mut root = Node::default();
     let mut pairs = 0;
+    for source in sources {
+        check_utf8(source)?;
+    }
     for (name, value) in sources.iter().flat_map(|source| form_urlencoded::parse(source)) {
         pairs += 1;
         if pairs > FORM_PAIRS_MAX {
@@ -99,6 +102,19 @@ pub fn parse(sources: &[&[u8]]) -> Result<Form, Failure> {
     }
     form.parameters = members(root)?;
     Ok(form)
+}
+
+/// The decoder puts U+FFFD where bytes are no UTF-8, and a message would be stored otherwise than it was sent. So each U+FFFD
+/// that it gives must have been written by the sender.
+fn check_utf8(source: &[u8]) -> Result<(), Failure> {
+    let count = |text: &str| text.chars().filter(|char| *char == char::REPLACEMENT_CHARACTER).count();
+    let found: usize = form_urlencoded::parse(source).map(|(name, value)| count(&name) + count(&value)).sum();
+    if found == 0 {
+        return Ok(());
+    }
+    let encoded = source.windows(9).filter(|window| window.eq_ignore_ascii_case(b"%EF%BF%BD")).count();
+    let bare = source.windows(3).filter(|window| *window == "\u{fffd}".as_bytes()).count();
+    if found == encoded + bare { Ok(()) } else { Err(malformed("The form is not in UTF-8.".to_owned())) }
 }
 
 fn insert(root: &mut Node, name: &str, value: String) -> Result<(), Failure> {
@@ -199,6 +215,8 @@ fn malformed(message: String) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -235,10 +253,42 @@ mod tests {
         );
     }
 
+    proptest! {
+        #[test]
+        fn any_batch_reads_the_same_as_a_form_and_as_json(
+            messages in vec((any::<String>(), btree_map(any::<String>(), any::<String>(), 0..4), 0..900_i64), 1..5)
+        ) {
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            let mut entries = Vec::new();
+            for (n, (body, attributes, delay)) in messages.iter().enumerate() {
+                let prefix = format!("SendMessageBatchRequestEntry.{}", n + 1);
+                form.append_pair(&format!("{prefix}.MessageBody"), body);
+                form.append_pair(&format!("{prefix}.DelaySeconds"), &delay.to_string());
+                let mut entry = json!({"MessageBody": body, "DelaySeconds": delay});
+                for (m, (name, value)) in attributes.iter().enumerate() {
+                    let prefix = format!("{prefix}.MessageAttribute.{}", m + 1);
+                    form.append_pair(&format!("{prefix}.Name"), name);
+                    form.append_pair(&format!("{prefix}.Value.StringValue"), value);
+                    entry["MessageAttributes"][name] = json!({"StringValue": value});
+                }
+                entries.push(entry);
+            }
+            prop_assert_eq!(read(&form.finish()), json!({"Entries": entries}));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..200)) {
+            let _ = parse(&[&bytes]);
+        }
+    }
+
     #[test]
     fn hostile_forms_are_refused() {
         let code = |text: &str| parse(&[text.as_bytes()]).unwrap_err().code;
         assert_eq!(code(&"a=1&".repeat(FORM_PAIRS_MAX + 1)), ErrorCode::MalformedInput);
+        assert_eq!(code("MessageBody=%FF"), ErrorCode::MalformedInput);
+        assert_eq!(code("MessageBody=%EF%BF%BD%C3"), ErrorCode::MalformedInput);
+        assert_eq!(read("MessageBody=%ef%BF%bd%EF%BF%BD"), json!({"MessageBody": "\u{fffd}\u{fffd}"}));
         assert_eq!(code("a.b.c.d.e.f.g.h.i=1"), ErrorCode::MalformedInput);
         assert_eq!(code("Attribute.x.Name=1"), ErrorCode::MalformedInput);
         assert_eq!(code("Attribute.1.Name=1"), ErrorCode::MissingParameter);

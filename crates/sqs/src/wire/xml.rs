@@ -96,7 +96,32 @@ pub fn failure(failure: &Failure, request_id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use quick_xml::events::Event;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_reads_back(text in "[\\t\\n\\r -\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]{0,40}") {
+            let mut xml = Xml::new();
+            xml.text("a", &text);
+            let mut reader = quick_xml::Reader::from_str(&xml.text);
+            let mut found = String::new();
+            loop {
+                match reader.read_event().unwrap() {
+                    Event::Text(part) => found.push_str(&part.xml10_content().unwrap()),
+                    Event::GeneralRef(name) => match name.resolve_char_ref().unwrap() {
+                        Some(char) => found.push(char),
+                        None => found.push_str(quick_xml::escape::resolve_predefined_entity(&name.decode().unwrap()).unwrap()),
+                    },
+                    Event::Eof => break,
+                    _ => {}
+                }
+            }
+            prop_assert_eq!(found, text);
+        }
+    }
 
     #[test]
     fn a_carriage_return_survives_a_parser_that_normalises_line_ends() {

@@ -1,9 +1,13 @@
 //! Queues: making, finding, changing and listing them; what is refused, and in which words.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::Request;
+use axum::http::request::Parts;
 use serde_json::{Value, json};
 use weir_queue::{DeadLetter, DeadLetterTo, Settings};
+use weir_sqs::{Access, Credential, Denied};
 
 use crate::node::{ARN, Node, URL};
 
@@ -216,6 +220,60 @@ async fn urls_are_made_with_the_host_that_the_client_used() {
     assert_eq!(ask("http://b.example:80/", &[]).await, "http://b.example:80/000000000000/q");
     let proxied = [("host", "c.example"), ("x-forwarded-proto", "https")];
     assert_eq!(ask("/", &proxied).await, "https://c.example/000000000000/q");
+}
+
+/// Lets one key in, and nobody's `ListQueues`.
+struct Guard;
+
+impl Access for Guard {
+    fn check(&self, credential: Option<&Credential>, head: &Parts, body: &[u8]) -> Result<(), Denied> {
+        let refuse = |reason: &str| Err(Denied { reason: reason.to_owned() });
+        match credential {
+            Some(Credential { access_key, region, service }) if access_key == "key" && service == "sqs" => {
+                assert_eq!((region.as_str(), head.uri.path()), ("eu-central-1", "/"));
+                if body.starts_with(b"Action=ListQueues") { refuse("no lists") } else { Ok(()) }
+            }
+            Some(_) => refuse("who are you?"),
+            None => refuse("sign it"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_may_ask_is_decided_before_the_action_is_looked_at() {
+    let mut node = Node::new().await;
+    node.queue("q", json!({})).await;
+    node.sqs = node.sqs.guarded_by(Arc::new(Guard));
+    let ask = async |key: Option<&str>, form: &'static str| {
+        let mut request = Request::post("/").header("content-type", "application/x-www-form-urlencoded");
+        if let Some(key) = key {
+            let scope = format!("Credential={key}/20260101/eu-central-1/sqs/aws4_request");
+            request =
+                request.header("authorization", format!("AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0"));
+        }
+        let answer = node.answer(request.body(Body::from(form)).unwrap()).await;
+        if answer.status.is_success() { "ok".to_owned() } else { answer.failure().2 }
+    };
+    assert_eq!(ask(Some("key"), "Action=GetQueueUrl&QueueName=q").await, "ok");
+    assert_eq!(ask(Some("key"), "Action=ListQueues").await, "no lists");
+    assert_eq!(ask(Some("other"), "Action=NoSuchThing").await, "who are you?");
+    let (status, code, message) = node.json("ListQueues", json!({})).await.failure();
+    assert_eq!((status, code.as_str(), message.as_str()), (403, "AccessDenied", "sign it"));
+}
+
+#[tokio::test]
+async fn changes_of_attributes_at_once_all_take_effect() {
+    let node = Node::new().await;
+    let url = node.queue("q", json!({})).await;
+    let set = |name: &'static str| {
+        let input = json!({"QueueUrl": url, "Attributes": {name: "7"}});
+        let node = &node;
+        async move { node.ok("SetQueueAttributes", input).await }
+    };
+    let names = ["VisibilityTimeout", "DelaySeconds", "ReceiveMessageWaitTimeSeconds"];
+    futures::future::join_all(names.map(set)).await;
+    let found = node.ok("GetQueueAttributes", json!({"QueueUrl": url, "AttributeNames": names})).await;
+    assert!(names.iter().all(|name| found["Attributes"][name] == "7"), "{found}");
 }
 
 #[tokio::test]
