@@ -2,7 +2,8 @@
 //!
 //! Invariants: a message is in one of the two queues, never in both and never in none, whatever crashes in between; the
 //! target changes only while nothing is between the two, for otherwise the new one could not know what the old one has
-//! taken. A target that is not there is waited for: the messages stay, hidden, in the queue that gave them up.
+//! taken. A target that is not there is waited for: the messages stay, hidden, in the queue that gave them up. If the queue
+//! shall have no dead-letter queue any more, they can be received again.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -33,8 +34,6 @@ pub(crate) struct Carrier {
 /// Why messages are not at the target.
 #[derive(Debug, thiserror::Error)]
 enum CarryError {
-    #[error("the queue has no dead-letter queue any more")]
-    NoPolicy,
     #[error("there is no queue `{to}`")]
     NoTarget { to: QueueName },
     #[error("send to queue `{to}`")]
@@ -99,9 +98,12 @@ impl Carrier {
         Ok(Held { _between: between })
     }
 
-    /// Forgets what the target took before a crash. Called before anybody can name another target.
-    pub(crate) async fn recover(&self, target: &Queue) -> Result<(), QueueError> {
-        let Some(last) = target.last_stamp(&self.producer) else { return Ok(()) };
+    /// Forgets what was handed over before a crash. Called before anybody can name another target, with the one that is
+    /// named if it is there.
+    pub(crate) async fn recover(&self, target: Option<&Queue>) -> Result<(), QueueError> {
+        // Numbers are handed over in their order: all up to the last one that anybody has are done.
+        let taken = target.and_then(|target| target.last_stamp(&self.producer));
+        let Some(last) = taken.max(self.source.last_stamp(&self.back())) else { return Ok(()) };
         let mut between = self.between.lock().await;
         // Ends: each round forgets some, or is the last one.
         while self.source.stats().exhausted > 0 {
@@ -122,17 +124,28 @@ impl Carrier {
         let source = self.source.name();
         // Read while `between` is held: nobody changes it now.
         let Some(core) = core.upgrade() else { return Err(QueueError::Closed { queue: source.clone() }.into()) };
-        let Some(to) = core.dead_letter_queue(source) else { return Err(CarryError::NoPolicy) };
-        let Some(target) = core.get(&to) else { return Err(CarryError::NoTarget { to }) };
+        let to = core.dead_letter_queue(source);
+        let target = match &to {
+            Some(to) => core.get(to).ok_or_else(|| CarryError::NoTarget { to: to.clone() })?,
+            None => self.source.clone(),
+        };
         drop(core);
-        let origin = Origin::DeadLetter(source.clone());
-        let now = self.env.now();
-        let taken = match hand_over(&target, &self.producer, transfers, &origin, now).await {
+        let (producer, origin) = match to {
+            Some(_) => (self.producer.clone(), Origin::DeadLetter(source.clone())),
+            // Nobody wants it as a dead letter any more: it can be received again.
+            None => (self.back(), Origin::Returned),
+        };
+        let taken = match hand_over(&target, &producer, transfers, &origin, self.env.now()).await {
             Ok(taken) => taken,
-            Err(source) => return Err(CarryError::Send { to, source }),
+            Err(source) => return Err(CarryError::Send { to: target.name().clone(), source }),
         };
         *between = transfers[..taken].iter().map(|transfer| transfer.number).collect();
         Ok(self.forget(&mut between).await?)
+    }
+
+    /// Under this name messages come back to the source.
+    fn back(&self) -> String {
+        format!("{}/back", self.producer)
     }
 
     async fn forget(&self, between: &mut Vec<u64>) -> Result<(), QueueError> {

@@ -132,12 +132,9 @@ impl Core {
         let mut carriers = Vec::new();
         for (source, identity) in &opened {
             let carrier = Arc::new(Carrier::new(source.clone(), *identity, self.env.clone()));
-            if let Some(to) = dead_letter_queue(&source.settings())
-                && let Some(target) = queues.get(to)
-            {
-                let recovered = carrier.recover(target).await;
-                recovered.map_err(|error| OpenError::Carry { queue: source.name().clone(), source: error })?;
-            }
+            let target = dead_letter_queue(&source.settings()).and_then(|to| queues.get(to).map(|queue| &***queue));
+            let recovered = carrier.recover(target).await;
+            recovered.map_err(|error| OpenError::Carry { queue: source.name().clone(), source: error })?;
             carriers.push(carrier);
         }
         for carrier in carriers {
