@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use crate::Users;
 use crate::shared::Shared;
 
 /// One kind of confinement, and whether it holds.
@@ -91,7 +92,12 @@ fn users(shared: &Shared) -> Confinement {
             let closed = closed.display();
             (false, format!("some handlers run as the server's user: others may not enter `{closed}`"))
         }
-        (None, _) if shared.kernel.root => (false, "the settings say that handlers run as root".to_owned()),
+        (None, _) if shared.kernel.root && matches!(shared.options.users, Users::Same) => {
+            (false, "the settings say that handlers run as root".to_owned())
+        }
+        (None, _) if shared.kernel.root => {
+            (false, "handlers run as root: no block of user ids is mapped here and free".to_owned())
+        }
         (None, _) => (false, "the server is not root: handlers run as its user".to_owned()),
     };
     Confinement { feature: "own users", enforced, why }

@@ -31,7 +31,7 @@ use crate::spec::{Runtime, Settings};
 use crate::stage::{self, StageError};
 use crate::staged::{PrepareError, prepare};
 use crate::versions::Command;
-use crate::{Handler, Options, Spec, SpecError, Versions, clients, tool};
+use crate::{Handler, Options, Spec, SpecError, Users, Versions, clients, tool};
 
 /// How long compiling Python code ahead may take. Without it everything works, and starts slower.
 const COMPILE_LIMIT: Duration = Duration::from_secs(60);
@@ -62,6 +62,9 @@ pub enum HostError {
     /// No command.
     #[error("the launcher is an empty command")]
     NoLauncher,
+    /// The users are another host's.
+    #[error("another host on this machine runs handlers as the users of this range: choose another one")]
+    UsersTaken,
     /// No thread.
     #[error("start the thread that starts processes")]
     Thread {
@@ -154,13 +157,17 @@ impl Host {
         // The launcher ends in the handler's folder, and needs whole paths.
         let options = Options { folder: whole(&options.folder)?, cache: whole(&options.cache)?, ..options };
         let kernel = confine::probe();
+        let users = UserPool::new(&options.users, kernel.root);
+        if users.is_none() && matches!(options.users, Users::Range { .. }) {
+            return Err(HostError::UsersTaken);
+        }
         let starts = match options.starts_max {
             0 => 2 * std::thread::available_parallelism().map_or(1, usize::from),
             starts => starts,
         };
         let shared = Arc::new(Shared {
             spawner: Spawner::new().map_err(|source| HostError::Thread { source })?,
-            users: UserPool::new(&options.users, kernel.root),
+            users,
             interpreters: Interpreters::default(),
             account: Gate::new(options.concurrency),
             starts: Gate::new(starts),

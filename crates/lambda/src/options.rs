@@ -13,7 +13,8 @@ pub enum Users {
     Auto,
     /// As the server's user.
     Same,
-    /// Each environment as a user of its own out of this range. A deployment that such a user can't reach fails.
+    /// Each environment as a user of its own out of this range, which must be nobody else's. A deployment that such a
+    /// user can't reach fails.
     Range {
         /// The first user id; the group id is the same number.
         first: u32,

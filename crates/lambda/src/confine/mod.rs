@@ -9,6 +9,8 @@
 //! itself, and `exec` hands it on. The order matters: paths are opened and limits raised while still privileged; the
 //! parent-death signal is set after the change of user, which would clear it; seccomp comes last.
 //!
+//! To be called first thing in `main`: it closes every file that is open but the three streams.
+//!
 //! Invariant: what the plan asks for and the kernel can do holds before the first instruction of foreign code. What the
 //! kernel can't do is left out here, and told by [`probe`]; what it refuses for another reason ends the launch.
 
@@ -40,7 +42,7 @@ pub(crate) const FAILED: i32 = 126;
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ! {
     let what = match args.into_iter().next() {
         Some(argument) => format!("takes no arguments, and was given {}", argument.display()),
-        None => match read_plan().and_then(|plan| become_runtime(&plan)) {
+        None => match read_plan().inspect(|_| close_inherited()).and_then(|plan| become_runtime(&plan)) {
             Ok(never) => match never {},
             Err(what) => what,
         },
@@ -89,6 +91,16 @@ fn become_runtime(plan: &Plan) -> Result<Never, String> {
     let Some((program, arguments)) = plan.command.split_first() else { return Err("was given no command".to_owned()) };
     let error = Command::new(program).args(arguments).env_clear().envs(&plan.environment).stdin(Stdio::null()).exec();
     Err(format!("could not run `{program}`: {error}"))
+}
+
+/// Closes what the server's own parent left open in the server, and hence in this process.
+fn close_inherited() {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers: Vec<i32> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // The listing's own is among them, and closed by now.
+        let _ = nix::unistd::close(number);
+    }
 }
 
 fn limit(limits: &Limits) -> Result<(), String> {

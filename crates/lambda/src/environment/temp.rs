@@ -126,7 +126,7 @@ mod tests {
         fs::write(inner.join("file"), vec![1; 100_000]).unwrap();
         assert!(TempFolder::is_over(&folder.work(), 50_000));
         assert!(!TempFolder::is_over(&folder.work(), 500_000));
-        fs::set_permissions(folder.work().join("x"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(folder.work().join("x"), fs::Permissions::from_mode(0o000)).unwrap();
         folder.remove();
         assert!(!parent.path().join("a").exists());
     }

@@ -2,7 +2,8 @@
 //!
 //! A process that a handler starts may begin a session of its own. It is known by its user, where each environment has one
 //! of its own; else by its session, or by the environment's temp folder among its variables. One that has changed its
-//! session *and* its variables, and runs as the server's user, is not found.
+//! session *and* its variables is not found if it runs as the server's user, or if the server was killed meanwhile: users
+//! and sessions may be somebody else's when the next server looks.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -68,7 +69,7 @@ fn bears(mark: &Mark, process: &Path) -> Option<bool> {
     if fields.next()? == "Z" {
         return Some(false);
     }
-    if mark.user.is_some() {
+    if mark.user.is_some() && mark.session.is_some() {
         return Some(true);
     }
     let session: u32 = fields.nth(2)?.parse().ok()?;
