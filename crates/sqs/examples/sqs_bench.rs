@@ -4,8 +4,8 @@
 //! cargo run --release -p weir-sqs --example sqs_bench -- [--seconds 5]
 //! ```
 //!
-//! Server and clients share this process and its cores; between them are real sockets, kept alive, HTTP/1.1, one client to a
-//! connection, AWS JSON. Each acknowledgement is durable (`LocalEngine`, fsync).
+//! Server and clients share this process and its cores; between them are real sockets, kept alive, HTTP/1.1, one client
+//! to a connection, AWS JSON. Each acknowledgement is durable (`LocalEngine`, fsync).
 //!
 //! - `cycles`: messages of 200 bytes that were received and deleted, in batches of 10, while others send as many.
 //! - `sends`: the same senders alone.
@@ -211,7 +211,8 @@ async fn producing(address: SocketAddr, url: &str, span: Duration) -> f64 {
     rate
 }
 
-/// Returns cycles a second, sends a second beside them, and the whole process's processor time for each message that went all the way.
+/// Returns cycles a second, sends a second beside them, and the whole process's processor time for each message that
+/// went all the way.
 async fn cycles(address: SocketAddr, url: &str, span: Duration) -> (f64, f64, f64) {
     let mut client = Client::connect(address).await;
     let input = batch(url);

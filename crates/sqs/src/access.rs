@@ -1,8 +1,8 @@
 //! Who asks: the seam where signatures will be verified.
 //!
 //! Every request passes [`Access::check`] before its action is looked at. AWS's clients sign each request (Signature
-//! Version 4) with whatever keys they were given; what they say about themselves is parsed here and handed over, with the
-//! head that was signed. [`Anyone`] lets all pass, signed or not: authentication is off.
+//! Version 4) with whatever keys they were given; what they say about themselves is parsed here and handed over, with
+//! the head that was signed. [`Anyone`] lets all pass, signed or not: authentication is off.
 
 use axum::http::request::Parts;
 

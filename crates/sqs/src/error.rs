@@ -1,8 +1,8 @@
 //! What a client is told when something fails: SQS's own codes, in both of their spellings.
 //!
-//! The query protocol has codes such as `AWS.SimpleQueueService.NonExistentQueue`; the JSON protocol names a shape, such as
-//! `com.amazonaws.sqs#QueueDoesNotExist`, and repeats the old code in the header `x-amzn-query-error`, which is what boto3
-//! shows. A new code does not compile until its two names, its status and its fault are decided.
+//! The query protocol has codes such as `AWS.SimpleQueueService.NonExistentQueue`; the JSON protocol names a shape,
+//! such as `com.amazonaws.sqs#QueueDoesNotExist`, and repeats the old code in the header `x-amzn-query-error`, which is
+//! what boto3 shows. A new code does not compile until its two names, its status and its fault are decided.
 
 use std::fmt;
 

@@ -6,13 +6,14 @@
 //! answer  <-- JSON or XML, as it was asked <---------------------+
 //! ```
 //!
-//! Invariants: what is acknowledged is durable, as the queue says; both protocols have the same actions and the same errors,
-//! since an action does not learn in which it was asked; what weir doesn't do is refused, never taken in silence; weir's own
-//! queues (a leading underscore) can be neither seen nor touched here.
+//! Invariants: what is acknowledged is durable, as the queue says; both protocols have the same actions and the same
+//! errors, since an action does not learn in which it was asked; what weir doesn't do is refused, never taken in
+//! silence; weir's own queues (a leading underscore) can be neither seen nor touched here.
 //!
-//! What differs from AWS: a queue's name is free again at once after its deletion; `SenderId` is the account, since nobody's
-//! identity is verified; policies, encryption and permissions are refused. A body that is no text of XML's characters (weir's own
-//! messages may be any bytes) goes out in base64, with the message attribute `weir.encoding` saying so.
+//! What differs from AWS: a queue's name is free again at once after its deletion; `SenderId` is the account, since
+//! nobody's identity is verified; policies, encryption and permissions are refused. A body that is no text of XML's
+//! characters (weir's own messages may be any bytes) goes out in base64, with the message attribute `weir.encoding`
+//! saying so.
 //!
 //! ```
 //! # use std::sync::Arc;

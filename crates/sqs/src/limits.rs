@@ -40,7 +40,8 @@ pub const TAG_VALUE_CHARS_MAX: usize = 256;
 pub const PURGE_PAUSE: Duration = Duration::from_secs(60);
 /// Pairs of a form. The largest real one, a batch of 10 messages of 10 attributes, has some 400.
 pub const FORM_PAIRS_MAX: usize = 2000;
-/// Parts of a form's parameter, such as the six of `SendMessageBatchRequestEntry.1.MessageAttribute.2.Value.StringValue`.
+/// Parts of a form's parameter, such as the six of
+/// `SendMessageBatchRequestEntry.1.MessageAttribute.2.Value.StringValue`.
 pub const FORM_DEPTH_MAX: usize = 8;
 /// Items of a list in a request, beyond which nothing reads it.
 pub const LIST_ITEMS_MAX: usize = 1000;

@@ -15,7 +15,8 @@ pub struct Purges {
 }
 
 impl Purges {
-    /// Takes note of a purge at `now`, by the clock that never goes back. `false` if the last one was too short a time ago.
+    /// Takes note of a purge at `now`, by the clock that never goes back. `false` if the last one was too short a time
+    /// ago.
     pub fn begin(&self, queue: &QueueName, now: Duration) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // What remains is bounded by the queues that were purged within the last minute.

@@ -28,9 +28,11 @@ pub struct Options {
     pub account: String,
     /// The region in names (ARNs). Default `us-east-1`.
     pub region: String,
-    /// A request's body, in bytes. Default 7 MiB: a batch of 1 MiB, each byte of which may be escaped by six (`\u003c`), and its frame.
+    /// A request's body, in bytes. Default 7 MiB: a batch of 1 MiB, each byte of which may be escaped by six
+    /// (`\u003c`), and its frame.
     pub body_bytes_max: usize,
-    /// Bodies that are read or worked on at once, in bytes. Default 64 MiB. More requests wait, and at last are throttled.
+    /// Bodies that are read or worked on at once, in bytes. Default 64 MiB. More requests wait, and at last are
+    /// throttled.
     pub room_bytes_max: usize,
     /// How long a body may take to arrive, and before it a request to be let in. Default 30 s.
     pub body_timeout: Duration,
@@ -92,14 +94,15 @@ impl Sqs {
         self
     }
 
-    /// Tells whether a request is SQS's: by its `X-Amz-Target`, by `Action=` in the query, as a form posted to `/`, or by a path
-    /// `/ACCOUNT/QUEUE`. The port is shared with other wire APIs, and they all use `POST /`; a form that is signed for another
-    /// service is theirs.
+    /// Tells whether a request is SQS's: by its `X-Amz-Target`, by `Action=` in the query, as a form posted to `/`, or
+    /// by a path `/ACCOUNT/QUEUE`. The port is shared with other wire APIs, and they all use `POST /`; a form that is
+    /// signed for another service is theirs.
     pub fn speaks(head: &Parts) -> bool {
         wire::speaks(head)
     }
 
-    /// Answers one request, whatever it is, in its own protocol. Dropping the future ends a long poll, and takes no message.
+    /// Answers one request, whatever it is, in its own protocol. Dropping the future ends a long poll, and takes no
+    /// message.
     pub async fn answer(&self, request: Request) -> Response {
         let (head, body) = request.into_parts();
         let answer = Answer { protocol: Protocol::of(&head), request_id: self.request_id() };

@@ -75,8 +75,8 @@ pub fn change_failed(what: &'static str, error: &ChangeError) -> Failure {
     }
 }
 
-/// A receipt did nothing. `None` where SQS says that all is well: a delete with a receipt that a later receive replaced, or of a
-/// message that is gone, leaves things as they are and succeeds, so that a delete can be repeated.
+/// A receipt did nothing. `None` where SQS says that all is well: a delete with a receipt that a later receive
+/// replaced, or of a message that is gone, leaves things as they are and succeeds, so that a delete can be repeated.
 pub fn delete_refused(receipt: Option<&str>, error: ReceiptError) -> Option<Failure> {
     match error {
         ReceiptError::Invalid => Some(invalid_receipt(receipt)),

@@ -54,8 +54,8 @@ impl Success for Deleted {
     }
 }
 
-/// Deletes a message by the receipt of its last receive. A receipt that a later receive replaced changes nothing, and is no
-/// error.
+/// Deletes a message by the receipt of its last receive. A receipt that a later receive replaced changes nothing, and
+/// is no error.
 ///
 /// # Errors
 /// `QueueDoesNotExist`, `MissingParameter`, `ReceiptHandleIsInvalid`.

@@ -1,7 +1,7 @@
 //! `ListQueues`, and the paging that it shares with `ListDeadLetterSourceQueues`.
 //!
-//! Queues are listed by name; a page's token is the last name of it, so that a page is right whatever was made or deleted
-//! since the one before.
+//! Queues are listed by name; a page's token is the last name of it, so that a page is right whatever was made or
+//! deleted since the one before.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -22,6 +22,7 @@ use axum::response::Response;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 use weir_env::Env;
+use weir_queue::limits::WAIT_MAX;
 use weir_queue::{Queue, Queues};
 
 use crate::address::Address;
@@ -137,31 +138,15 @@ impl Context<'_> {
     }
 }
 
-/// Runs an action and answers. `admitted` stands for the memory of the request, and is given back when the request no longer
-/// needs it: a receive may wait for long.
+/// Runs an action and answers. `admitted` stands for the memory that the request takes.
 pub async fn run<P>(context: &Context<'_>, call: Call, answer: &Answer, admitted: P) -> Response {
-    let action = call.action;
-    let done = match action {
-        Action::ReceiveMessage => {
-            let request: Result<receive_message::ReceiveMessage, Failure> = call.input();
-            drop(admitted);
-            match request {
-                // The wait has its own limit.
-                Ok(request) => {
-                    let limit = ACTION_TIMEOUT + receive_message::WAIT_MAX;
-                    within(context, limit, receive_message::receive_message(context, request))
-                        .await
-                        .map(|reply| answer.reply(action.name(), &reply))
-                }
-                Err(failure) => Err(failure),
-            }
-        }
-        _ => {
-            let done = within(context, ACTION_TIMEOUT, short(context, call, answer)).await;
-            drop(admitted);
-            done
-        }
+    // A receive may wait for long, and holds next to nothing meanwhile.
+    let (limit, admitted) = match call.action {
+        Action::ReceiveMessage => (ACTION_TIMEOUT + WAIT_MAX, None),
+        _ => (ACTION_TIMEOUT, Some(admitted)),
     };
+    let done = within(context, limit, act(context, call, answer)).await;
+    drop(admitted);
     done.unwrap_or_else(|failure| answer.failure(&failure))
 }
 
@@ -178,8 +163,8 @@ async fn within<T>(
     })
 }
 
-/// Every action but the one that waits.
-async fn short(context: &Context<'_>, call: Call, answer: &Answer) -> Result<Response, Failure> {
+/// Which function does what.
+async fn act(context: &Context<'_>, call: Call, answer: &Answer) -> Result<Response, Failure> {
     let action = call.action;
     let name = action.name();
     // A macro keeps each line to what differs: which function answers.

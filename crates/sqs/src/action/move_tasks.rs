@@ -123,8 +123,8 @@ struct Handle {
 /// Starts to move the dead letters of a queue to another, or each to the queue that it came from.
 ///
 /// # Errors
-/// `ResourceNotFoundException` if a queue isn't there, `InvalidParameterValue` if the source is nobody's dead-letter queue, or is
-/// being moved.
+/// `ResourceNotFoundException` if a queue isn't there, `InvalidParameterValue` if the source is nobody's dead-letter
+/// queue, or is being moved.
 pub async fn start(context: &Context<'_>, request: StartMessageMoveTask) -> Result<Started, Failure> {
     let source_arn = request.source_arn.ok_or_else(|| Failure::missing("SourceArn"))?;
     let source = queue_of_arn(context, "SourceArn", &source_arn)?;

@@ -58,7 +58,8 @@ pub async fn get_queue_attributes(context: &Context<'_>, request: GetQueueAttrib
     Ok(Attributes { attributes })
 }
 
-/// Changes the attributes that are named; the others stay. They hold for messages that are sent or received from now on.
+/// Changes the attributes that are named; the others stay. They hold for messages that are sent or received from now
+/// on.
 ///
 /// # Errors
 /// `QueueDoesNotExist`, and what [`attribute::apply`] refuses.

@@ -1,10 +1,9 @@
 //! `ReceiveMessage`: short and long polls.
 //!
-//! Invariant: a poll whose client went away takes no message with it. The server drops the future when the connection ends,
-//! and the queue gives what it had picked for it to the next receiver.
+//! Invariant: a poll whose client went away takes no message with it. The server drops the future when the connection
+//! ends, and the queue gives what it had picked for it to the next receiver.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_queue::{Attribute, AttributeValue, Receive, Received};
@@ -17,8 +16,6 @@ use crate::message::{self, Attributes, Encoding, TRACE_HEADER, Value};
 use crate::seconds::seconds;
 use crate::wire::{Reply, Xml};
 
-/// The longest poll.
-pub const WAIT_MAX: Duration = Duration::from_secs(WAIT_SECONDS_MAX.unsigned_abs());
 /// Says that a body is no text and goes out in base64.
 const ENCODING: &str = "weir.encoding";
 

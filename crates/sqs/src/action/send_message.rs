@@ -1,7 +1,7 @@
 //! `SendMessage` and `SendMessageBatch`.
 //!
-//! The good messages of a batch are stored in one durable append; a bad one fails alone, unless what is wrong concerns the
-//! batch as a whole. Invariant: an answer that names a message's id comes after the message is durable.
+//! The good messages of a batch are stored in one durable append; a bad one fails alone, unless what is wrong concerns
+//! the batch as a whole. Invariant: an answer that names a message's id comes after the message is durable.
 
 use serde::{Deserialize, Serialize};
 use weir_queue::{Message, Queue, Sent, Settings};

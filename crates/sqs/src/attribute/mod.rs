@@ -1,7 +1,7 @@
 //! A queue's attributes: the words in which SQS's clients read and change its settings.
 //!
-//! Invariant: an attribute is taken if it has the effect that SQS gives it here as well, and refused if not; its off value is
-//! taken where that is what weir does. Nothing is stored that has no effect.
+//! Invariant: an attribute is taken if it has the effect that SQS gives it here as well, and refused if not; its off
+//! value is taken where that is what weir does. Nothing is stored that has no effect.
 
 mod read;
 mod redrive;

@@ -14,8 +14,8 @@ use crate::action::Context;
 use crate::attribute::{NAMES, redrive};
 use crate::error::{ErrorCode, Failure};
 
-/// Applies attributes to the settings of the queue `name`, which may not be there yet. An empty text takes back what was
-/// set, where SQS allows that.
+/// Applies attributes to the settings of the queue `name`, which may not be there yet. An empty text takes back what
+/// was set, where SQS allows that.
 ///
 /// # Errors
 /// `InvalidAttributeName` for what is unknown, can't be set, or has no effect here; `InvalidAttributeValue`;

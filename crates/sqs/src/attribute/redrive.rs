@@ -5,8 +5,8 @@
 //! RedriveAllowPolicy  {"redrivePermission": "byQueue", "sourceQueueArns": ["arn:aws:sqs:us-east-1:000000000000:orders"]}
 //! ```
 //!
-//! Invariant: a policy's target is there, of the queue's own kind, and takes dead letters of it, at the moment when the policy
-//! is set.
+//! Invariant: a policy's target is there, of the queue's own kind, and takes dead letters of it, at the moment when the
+//! policy is set.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

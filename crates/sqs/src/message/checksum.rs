@@ -1,8 +1,8 @@
-//! The checksums that SQS gives for a message, so that a client can tell that it arrived as it was sent. Some clients check
-//! them (JavaScript, Java), others don't (boto3).
+//! The checksums that SQS gives for a message, so that a client can tell that it arrived as it was sent. Some clients
+//! check them (JavaScript, Java), others don't (boto3).
 //!
-//! Source of the format: "Calculating the MD5 message digest for message attributes", Amazon SQS Developer Guide. For each
-//! attribute, by name:
+//! Source of the format: "Calculating the MD5 message digest for message attributes", Amazon SQS Developer Guide. For
+//! each attribute, by name:
 //!
 //! ```text
 //! length of name (4 bytes, big end first), name, length of type, type, 1 text or 2 binary, length of value, value

@@ -6,9 +6,9 @@
 //! SendMessageBatchRequestEntry.1.Id=a                    -->  "Entries": [{"Id": "a"}]
 //! ```
 //!
-//! The names of lists and maps are those of SQS's model before 2023 (`locationName`). Lists are ordered by their numbers, and
-//! gaps don't matter. What only the protocol reads (the version, the signature) is left out; all else is passed on, and what no
-//! action knows is refused there.
+//! The names of lists and maps are those of SQS's model before 2023 (`locationName`). Lists are ordered by their
+//! numbers, and gaps don't matter. What only the protocol reads (the version, the signature) is left out; all else is
+//! passed on, and what no action knows is refused there.
 
 use std::collections::BTreeMap;
 
@@ -81,7 +81,8 @@ struct Node {
 /// Reads forms, the later ones over the earlier.
 ///
 /// # Errors
-/// `MalformedInput` for what is no UTF-8, and for more or deeper parameters than any request has; `InvalidParameterValue` for a number that is none.
+/// `MalformedInput` for what is no UTF-8, and for more or deeper parameters than any request has;
+/// `InvalidParameterValue` for a number that is none.
 pub fn parse(sources: &[&[u8]]) -> Result<Form, Failure> {
     let mut form = Form::default();
     let mut root = Node::default();
@@ -104,8 +105,8 @@ pub fn parse(sources: &[&[u8]]) -> Result<Form, Failure> {
     Ok(form)
 }
 
-/// The decoder puts U+FFFD where bytes are no UTF-8, and a message would be stored otherwise than it was sent. So each U+FFFD
-/// that it gives must have been written by the sender.
+/// The decoder puts U+FFFD where bytes are no UTF-8, and a message would be stored otherwise than it was sent. So each
+/// U+FFFD that it gives must have been written by the sender.
 fn check_utf8(source: &[u8]) -> Result<(), Failure> {
     let count = |text: &str| text.chars().filter(|char| *char == char::REPLACEMENT_CHARACTER).count();
     let found: usize = form_urlencoded::parse(source).map(|(name, value)| count(&name) + count(&value)).sum();

@@ -6,8 +6,9 @@
 //! Action=SendMessage, form in body or query ------+                           +--> XML
 //! ```
 //!
-//! Invariant: an action never learns which protocol it was asked in. A form is turned into the JSON that the newer protocol
-//! would have sent ([`form`]), so that there is one typed reading of each request; a reply writes itself as either.
+//! Invariant: an action never learns which protocol it was asked in. A form is turned into the JSON that the newer
+//! protocol would have sent ([`form`]), so that there is one typed reading of each request; a reply writes itself as
+//! either.
 
 mod answer;
 mod body;
