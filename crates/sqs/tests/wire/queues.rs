@@ -52,7 +52,7 @@ async fn all_attributes_are_shown() {
     node.ok("SendMessage", json!({"QueueUrl": url, "MessageBody": "later", "DelaySeconds": 60})).await;
     node.ok("ReceiveMessage", json!({"QueueUrl": url})).await;
     node.pass(2);
-    node.ok("SetQueueAttributes", json!({"QueueUrl": url, "Attributes": {"ReceiveMessageWaitTimeSeconds": "0"}})).await;
+    node.ok("SetQueueAttributes", json!({"QueueUrl": url, "Attributes": {"VisibilityTimeout": "31"}})).await;
     let all = node.ok("GetQueueAttributes", json!({"QueueUrl": url, "AttributeNames": ["All"]})).await;
     assert_eq!(
         all["Attributes"],
@@ -63,7 +63,7 @@ async fn all_attributes_are_shown() {
             "ApproximateNumberOfMessagesDelayed": "1",
             "CreatedTimestamp": "1700000000",
             "LastModifiedTimestamp": "1700000002",
-            "VisibilityTimeout": "30",
+            "VisibilityTimeout": "31",
             "MaximumMessageSize": "2048",
             "MessageRetentionPeriod": "345600",
             "DelaySeconds": "0",
