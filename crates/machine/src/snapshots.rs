@@ -47,6 +47,11 @@ impl Snapshots {
         Self { store, root }
     }
 
+    /// Returns the object store and the folder in it, for those that keep snapshots of their own form beside these.
+    pub fn place(&self) -> (&Arc<dyn ObjectStore>, &Path) {
+        (&self.store, &self.root)
+    }
+
     /// Stores the state as of `next`, the place of the first command that it does not contain, and returns the place from
     /// which the log must be kept: that of the oldest snapshot that is kept.
     ///

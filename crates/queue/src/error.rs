@@ -1,6 +1,8 @@
 //! Why an operation on queues failed.
 
-use weir_log::{AppendError, EngineError, ReadError};
+use std::sync::Arc;
+
+use weir_log::{AppendError, EngineError, ReadError, TrimError};
 use weir_machine::{OpenError as MachineError, SnapshotError, SubmitError};
 use weir_types::QueueName;
 
@@ -27,6 +29,24 @@ pub enum QueueError {
         /// The cause.
         #[source]
         source: ReadError,
+    },
+    /// What a deleted queue had in its log can't be forgotten. Delete it again.
+    #[error("trim queue `{queue}`")]
+    Trim {
+        /// The queue.
+        queue: QueueName,
+        /// The cause.
+        #[source]
+        source: TrimError,
+    },
+    /// The snapshots of a deleted queue can't be deleted. Delete it again.
+    #[error("delete the snapshots of queue `{queue}`")]
+    Snapshot {
+        /// The queue.
+        queue: QueueName,
+        /// The cause.
+        #[source]
+        source: Arc<SnapshotError>,
     },
     /// The queue was deleted, or the node is closing, or another node owns the queue now.
     #[error("queue `{queue}` is closed")]

@@ -6,19 +6,35 @@
 //!   +-delay->+----- expiry -----+--- received too often --> dead-letter queue, or exhausted
 //! ```
 //!
-//! Payloads stay in the log `queue/NAME`; memory holds an index of about 64 bytes for each message. Invariants: what is
+//! Payloads stay in the log `queue/NAME`; memory holds an index of about 90 bytes for each message. Invariants: what is
 //! acknowledged is durable; a message has one live lease at most; nothing is delivered after its delete was acknowledged;
 //! the state is what the log says, whoever replays it, and the queue's own clock decides expiry, never the consumer's.
 
+mod codec;
+mod command;
+mod entry;
 mod error;
+mod groups;
 mod id;
 pub mod limits;
 mod message;
+mod outgoing;
+mod owner;
+mod payloads;
 mod queue;
 mod queues;
+mod read;
+mod record;
+mod replay;
 mod settings;
+mod shared;
+mod slab;
+mod snapshot;
+mod state;
 mod transfer;
 mod tuning;
+mod turn;
+mod upkeep;
 
 pub use error::{
     ChangeError, CreateError, DeleteQueueError, MoveError, OpenError, QueueError, ReceiptError, ReceiveError, SendError,
