@@ -7,9 +7,11 @@
 //! Server and clients share this process and its cores; between them are real sockets, kept alive, HTTP/1.1, one client
 //! to a connection, AWS JSON. Each acknowledgement is durable (`LocalEngine`, fsync).
 //!
-//! - `cycles`: messages of 200 bytes that were received and deleted, in batches of 10, while others send as many.
-//! - `sends`: the same senders alone.
-//! - `wake`: from the answer to a `SendMessage` until a long poll that had been waiting has its message in hand.
+//! - `sends`: messages of 200 bytes a second, in batches of 10.
+//! - `cycles`: messages a second that were received and deleted, in batches of 10, from a queue that was filled before.
+//! - `through`: messages a second that were sent, received and deleted, all at once.
+//! - `wake`: from the answer to a `SendMessage` until a long poll that had been waiting has its message in hand; zero if it came
+//!   first.
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 #![expect(clippy::disallowed_methods, reason = "a stopwatch needs the machine's own clock")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that can't go on has nothing better to do")]
@@ -43,8 +45,8 @@ const PRODUCERS: usize = 8;
 const BATCH: usize = 10;
 const BODY_BYTES: usize = 200;
 const WAKES: usize = 500;
-/// Messages that lie in the queue before the consumers begin, so that they never wait for a producer.
-const BACKLOG: usize = 20_000;
+/// Messages that lie in the queue before `cycles` begins.
+const BACKLOG: u64 = 60_000;
 
 /// One client on its own connection.
 struct Client {
@@ -116,19 +118,12 @@ async fn main() {
 
     let made = client.json("CreateQueue", json!({"QueueName": "cycles"})).await;
     let url = made["QueueUrl"].as_str().unwrap().to_owned();
-    let (cycles, sends, cpu) = cycles(address, &url, Duration::from_secs(seconds)).await;
-    println!(
-        "{}",
-        json!({
-            "bench": "cycles",
-            "receive_delete_cycles_per_second": cycles.round(),
-            "sends_per_second_beside": sends.round(),
-            "cpu_microseconds_per_message": (cpu * 10.0).round() / 10.0,
-            "consumers": CONSUMERS,
-            "batch": BATCH,
-            "body_bytes": BODY_BYTES,
-        })
-    );
+    let (rate, cpu) = cycles(address, &url).await;
+    print("cycles", rate, cpu);
+    let made = client.json("CreateQueue", json!({"QueueName": "through"})).await;
+    let url = made["QueueUrl"].as_str().unwrap().to_owned();
+    let (rate, cpu) = through(address, &url, Duration::from_secs(seconds)).await;
+    print("through", rate, cpu);
 
     let made = client.json("CreateQueue", json!({"QueueName": "wake"})).await;
     let url = made["QueueUrl"].as_str().unwrap().to_owned();
@@ -211,51 +206,94 @@ async fn producing(address: SocketAddr, url: &str, span: Duration) -> f64 {
     rate
 }
 
-/// Returns cycles a second, sends a second beside them, and the whole process's processor time for each message that
-/// went all the way.
-async fn cycles(address: SocketAddr, url: &str, span: Duration) -> (f64, f64, f64) {
-    let mut client = Client::connect(address).await;
-    let input = batch(url);
-    for _ in 0..BACKLOG / BATCH {
-        client.call("SendMessageBatch", input.clone()).await;
-    }
-    let (sent, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut tasks = produce(address, url, &sent, &stop);
-    for _ in 0..CONSUMERS {
-        let (url, done, stop) = (url.to_owned(), Arc::clone(&done), Arc::clone(&stop));
-        tasks.push(tokio::spawn(async move {
+fn print(bench: &str, rate: f64, cpu: f64) {
+    println!(
+        "{}",
+        json!({
+            "bench": bench,
+            "messages_per_second": rate.round(),
+            "cpu_microseconds_per_message": (cpu * 10.0).round() / 10.0,
+            "consumers": CONSUMERS,
+            "batch": BATCH,
+            "body_bytes": BODY_BYTES,
+        })
+    );
+}
+
+/// Receives and deletes batches until `stop`; counts the messages.
+fn consume(
+    address: SocketAddr,
+    url: &str,
+    done: &Arc<AtomicU64>,
+    stop: &Arc<AtomicBool>,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let receive = json!({"QueueUrl": url, "MaxNumberOfMessages": BATCH, "WaitTimeSeconds": 1}).to_string().into_bytes();
+    let consumer = |_| {
+        let (url, receive, done, stop) = (url.to_owned(), receive.clone(), Arc::clone(done), Arc::clone(stop));
+        tokio::spawn(async move {
             let mut client = Client::connect(address).await;
-            let receive =
-                json!({"QueueUrl": url, "MaxNumberOfMessages": BATCH, "WaitTimeSeconds": 1}).to_string().into_bytes();
             while !stop.load(Ordering::Relaxed) {
                 let received = client.call("ReceiveMessage", receive.clone()).await;
                 let received: Batch<'_> = serde_json::from_slice(&received).unwrap();
                 if received.messages.is_empty() {
                     continue;
                 }
-                let entries: Vec<Value> = received
-                    .messages
-                    .iter()
-                    .enumerate()
-                    .map(|(n, message)| json!({"Id": n.to_string(), "ReceiptHandle": message.receipt}))
-                    .collect();
+                let entry = |(n, message): (usize, &Message<'_>)| json!({"Id": n.to_string(), "ReceiptHandle": message.receipt});
+                let entries: Vec<Value> = received.messages.iter().enumerate().map(entry).collect();
                 let deleted = client.json("DeleteMessageBatch", json!({"QueueUrl": url, "Entries": entries})).await;
                 assert!(deleted["Failed"].is_null(), "{deleted}");
                 done.fetch_add(received.messages.len() as u64, Ordering::Relaxed);
             }
-        }));
+        })
+    };
+    (0..CONSUMERS).map(consumer).collect()
+}
+
+/// Fills a queue and empties it. Returns cycles a second, and the processor time of the whole process, clients
+/// included, for each.
+async fn cycles(address: SocketAddr, url: &str) -> (f64, f64) {
+    let (sent, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let stop = Arc::new(AtomicBool::new(false));
+    let tasks = produce(address, url, &sent, &stop);
+    while sent.load(Ordering::Relaxed) < BACKLOG {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let (started, cpu) = (Instant::now(), cpu_seconds());
-    tokio::time::sleep(span).await;
-    let seconds = started.elapsed().as_secs_f64();
-    let (cycles, sends) = (done.load(Ordering::Relaxed) as f64, sent.load(Ordering::Relaxed) as f64);
-    let cpu = (cpu_seconds() - cpu) * 1e6 / cycles;
     stop.store(true, Ordering::Relaxed);
     for task in tasks {
         task.await.unwrap();
     }
-    (cycles / seconds, sends / seconds, cpu)
+    let (started, cpu) = (Instant::now(), cpu_seconds());
+    let stop = Arc::new(AtomicBool::new(false));
+    let tasks = consume(address, url, &done, &stop);
+    // The last few, which not all consumers have a part in, are not measured.
+    while done.load(Ordering::Relaxed) < BACKLOG * 9 / 10 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let cycles = done.load(Ordering::Relaxed) as f64;
+    let (rate, cpu) = (cycles / started.elapsed().as_secs_f64(), (cpu_seconds() - cpu) * 1e6 / cycles);
+    stop.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    (rate, cpu)
+}
+
+/// Sends, receives and deletes at once. Returns messages a second that went all the way, and the processor time for
+/// each.
+async fn through(address: SocketAddr, url: &str, span: Duration) -> (f64, f64) {
+    let (sent, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut tasks = produce(address, url, &sent, &stop);
+    tasks.extend(consume(address, url, &done, &stop));
+    let (started, cpu) = (Instant::now(), cpu_seconds());
+    tokio::time::sleep(span).await;
+    let cycles = done.load(Ordering::Relaxed) as f64;
+    let (rate, cpu) = (cycles / started.elapsed().as_secs_f64(), (cpu_seconds() - cpu) * 1e6 / cycles);
+    stop.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    (rate, cpu)
 }
 
 /// User and system time of this process, from `/proc/self/stat`, in the hundredths of a second that Linux counts there.
