@@ -375,3 +375,6 @@ impl Queue {
 }
 
 pub(crate) type Shared = Arc<Queue>;
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! A message may be copied forward while it is being read; then it is looked for again.
 
 use bytes::Bytes;
+use hashbrown::HashSet;
 use tokio::sync::mpsc;
 use weir_log::{ReadError, ReadLimit};
 use weir_types::{SequenceNumber, Timestamp};
@@ -126,14 +127,25 @@ pub(crate) async fn transfers(shared: &Shared, calls: &Calls, taken: &[Taken]) -
     Ok(found)
 }
 
-/// The live messages of a stretch of the log, and the place behind it; none at the log's end.
+/// The live messages of a stretch of the log, and the place behind it; none if that was the log's end when it was read.
 struct Stretch {
-    found: Vec<(Found, Bytes)>,
+    /// Each with the place where its record was read.
+    found: Vec<(Found, u64, Bytes)>,
     next: Option<SequenceNumber>,
 }
 
-async fn stretch(shared: &Shared, calls: &Calls, from: SequenceNumber) -> Result<Stretch, QueueError> {
-    let mut from = from.max(shared.log.bounds().head);
+/// Which messages of a stretch count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lying {
+    /// Those that still lie there.
+    There,
+    /// Those that were copied forward meanwhile too: whoever looks at everything once misses none.
+    Anywhere,
+}
+
+async fn stretch(shared: &Shared, calls: &Calls, from: SequenceNumber, lying: Lying) -> Result<Stretch, QueueError> {
+    let bounds = shared.log.bounds();
+    let mut from = from.max(bounds.head);
     let mut looks = 0;
     let blocks = loop {
         match shared.log.read(from, ReadLimit { bytes_max: READ_BYTES }).await {
@@ -142,18 +154,21 @@ async fn stretch(shared: &Shared, calls: &Calls, from: SequenceNumber) -> Result
             Err(error) => return Err(failed(shared, error)),
         }
     };
-    let next = blocks.last().map(weir_log::StoredBlock::end);
+    let next = blocks.last().map(weir_log::StoredBlock::end).filter(|next| *next < bounds.tail);
     let mut records = Vec::new();
     for block in blocks {
         let each = messages(block.first.0, &block.payload).map_err(|error| malformed(shared, block.first.0, error))?;
         records.extend(each.into_iter().filter(|(_, place, _)| *place >= from.0));
     }
     let places = records.iter().map(|(number, place, _)| (*number, *place)).collect();
-    let live: Vec<Found> = ask::<_, QueueError>(shared, calls, |answer| Call::AtPlaces { places, answer }).await?;
+    let anywhere = lying == Lying::Anywhere;
+    let live: Vec<Found> =
+        ask::<_, QueueError>(shared, calls, |answer| Call::AtPlaces { places, anywhere, answer }).await?;
     let mut records = records.into_iter();
     let with_record = |found: Found| {
-        let (.., record) = records.find(|(_, place, _)| *place == found.taken.place)?;
-        Some((found, record))
+        // Both are in the order of the records; a message that lies in the stretch twice was named twice.
+        let (_, place, record) = records.find(|(number, ..)| *number == found.taken.number)?;
+        Some((found, place, record))
     };
     Ok(Stretch { found: live.into_iter().filter_map(with_record).collect(), next })
 }
@@ -168,8 +183,8 @@ pub(crate) async fn browse(
     let max = max.min(BROWSE_MAX);
     let (mut from, mut browsed) = (from, Vec::new());
     while browsed.len() < max {
-        let Stretch { found, next } = stretch(shared, calls, from).await?;
-        for (Found { taken, .. }, record) in found.into_iter().take(max - browsed.len()) {
+        let Stretch { found, next } = stretch(shared, calls, from, Lying::There).await?;
+        for (Found { taken, .. }, _, record) in found.into_iter().take(max - browsed.len()) {
             let content = record::decode(&record).map_err(|error| malformed(shared, taken.place, error))?;
             browsed.push(build(&taken, ReceiptHandle(String::new()), taken.place, content));
         }
@@ -197,14 +212,15 @@ pub(crate) async fn take_for_move(
     max: usize,
     filter: Option<&MoveFilter>,
 ) -> Result<MoveStep, QueueError> {
-    let Stretch { found, mut next } = stretch(shared, calls, from).await?;
+    let Stretch { found, mut next } = stretch(shared, calls, from, Lying::Anywhere).await?;
     let (mut numbers, mut contents) = (Vec::new(), Vec::new());
-    for (Found { taken, is_ready, .. }, record) in found {
-        if !is_ready || taken.number >= until.0 {
+    let mut seen = HashSet::new();
+    for (Found { taken, is_ready }, place, record) in found {
+        if !is_ready || taken.number >= until.0 || !seen.insert(taken.number) {
             continue;
         }
         if numbers.len() == max {
-            next = Some(SequenceNumber(taken.place));
+            next = Some(SequenceNumber(place));
             break;
         }
         let content = record::decode(&record).map_err(|error| malformed(shared, taken.place, error))?;

@@ -100,9 +100,10 @@ pub(crate) enum Call {
         transfers: Vec<u64>,
         answer: Answer<()>,
     },
-    /// The messages that lie at these places now; others are passed over.
+    /// Those of these messages that lie at these places now, or anywhere.
     AtPlaces {
         places: Vec<(u64, u64)>,
+        anywhere: bool,
         answer: Answer<Vec<Found>>,
     },
     /// Where messages lie now; those that are gone are passed over.
@@ -154,8 +155,6 @@ pub(crate) enum Call {
 pub(crate) struct Found {
     pub taken: Taken,
     pub is_ready: bool,
-    pub is_queued: bool,
-    pub group: u32,
 }
 
 /// What a queue's log is used for.

@@ -79,8 +79,8 @@ impl Owner {
                 turn.forget(state, transfers);
                 self.later(answer, ());
             }
-            Call::AtPlaces { places, answer } => {
-                let found = self.at_places(&places);
+            Call::AtPlaces { places, anywhere, answer } => {
+                let found = self.at_places(&places, anywhere);
                 self.later(answer, found);
             }
             Call::Locate { numbers, answer } => {
@@ -213,15 +213,11 @@ impl Owner {
         Ok((part, (end < self.state.slab.slots()).then_some(next)))
     }
 
-    fn at_places(&self, places: &[(u64, u64)]) -> Vec<Found> {
+    fn at_places(&self, places: &[(u64, u64)], anywhere: bool) -> Vec<Found> {
         let lies = |(number, place): &(u64, u64)| {
             let entry = self.state.slab.at(self.state.find(*number)?);
-            (entry.place == *place).then(|| Found {
-                taken: Taken::new(&self.state, entry),
-                is_ready: entry.phase == Phase::Ready,
-                is_queued: entry.phase.is_queued(),
-                group: entry.group,
-            })
+            let found = Found { taken: Taken::new(&self.state, entry), is_ready: entry.phase == Phase::Ready };
+            (anywhere || entry.place == *place).then_some(found)
         };
         places.iter().filter_map(lies).collect()
     }
