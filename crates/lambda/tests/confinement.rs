@@ -31,7 +31,24 @@ def datagram():
         return 0
     except OSError as error:
         return error.errno
+def connect(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+        return 0
+    except OSError as error:
+        return error.errno
+def api(port):
+    with socket.create_connection(("127.0.0.1", port), 5) as other:
+        try:
+            other.sendall(b"GET /2018-06-01/runtime/restore/next HTTP/1.1\r\nHost: x\r\n\r\n")
+            return len(other.recv(100))
+        except OSError:
+            return 0
 def handler(event, context):
+    if "api" in event:
+        return api(event["api"])
+    if "look" in event:
+        return int(os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")[1])
     status = dict(line.split(":\t", 1) for line in read("/proc/self/status").splitlines() if ":\t" in line)
     return {
         "user": os.getuid(), "groups": os.getgroups(), "session": os.getsid(0) == os.getpid(),
@@ -47,8 +64,28 @@ def handler(event, context):
         "environ": read("/proc/%d/environ" % os.getppid()),
         "open": sorted(int(fd) for fd in os.listdir("/proc/self/fd")),
         "datagram": datagram(),
+        "open_folder": write(os.path.join(event["folder"], "a")), "tcp": connect(event["port"]),
     }
 "#;
+
+/// What a handler finds outside of its sandbox: a folder that is open to all, and a port.
+struct Server {
+    folder: std::path::PathBuf,
+    listener: std::net::TcpListener,
+}
+
+impl Server {
+    fn new(world: &World) -> Self {
+        let folder = world.folder.path().join("open");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        Self { folder, listener: std::net::TcpListener::bind("127.0.0.1:0").unwrap() }
+    }
+
+    fn event(&self, secret: &std::path::Path) -> serde_json::Value {
+        json!({"secret": secret, "folder": self.folder, "port": self.listener.local_addr().unwrap().port()})
+    }
+}
 
 const EPERM: i32 = 1;
 const EACCES: i32 = 13;
@@ -64,7 +101,8 @@ async fn handlers_are_confined_as_far_as_the_host_says() {
     let left_open = std::fs::File::open("/dev/null").unwrap();
     nix::fcntl::fcntl(&left_open, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
     let handler = world.deploy(world.python("tries", TRIES)).await;
-    let found = ask(&handler, json!({"secret": secret})).await;
+    let server = Server::new(&world);
+    let found = ask(&handler, server.event(&secret)).await;
     let holds = |name: &str| {
         let all = world.host.confinement();
         let feature = all.iter().find(|feature| feature.feature == name).unwrap();
@@ -100,7 +138,9 @@ async fn handlers_are_confined_as_far_as_the_host_says() {
             assert_eq!(found[call], json!([-1, EPERM]), "{call}");
         }
     }
-    assert_eq!(found["datagram"], 0);
+    assert_eq!((&found["datagram"], &found["tcp"]), (&json!(0), &json!(0)));
+    // Writable to all, and none of the handler's business.
+    assert_eq!(found["open_folder"], if holds("landlock files") { EACCES } else { 0 });
     // What this kernel can't do is told as such: an enforced size of temp folders takes a mount.
     assert!(!holds("temp folder size"));
 }
@@ -111,11 +151,17 @@ async fn a_function_without_network_has_no_datagrams_and_each_environment_a_user
     let mut spec = world.python("alone", TRIES);
     spec.allow.network = Network::None;
     let handler = world.deploy(spec).await;
-    let secret = world.folder.path().join("nothing");
-    let first = ask(&handler, json!({"secret": secret})).await;
+    let server = Server::new(&world);
+    let event = server.event(&world.folder.path().join("nothing"));
+    let first = ask(&handler, event.clone()).await;
     assert_eq!(first["datagram"], EPERM);
+    let holds = |name| world.host.confinement().iter().any(|feature| feature.feature == name && feature.enforced);
+    assert_eq!(first["tcp"], if holds("landlock tcp") { EACCES } else { 0 });
     let other = world.deploy(world.python("other", TRIES)).await;
-    let second = ask(&other, json!({"secret": secret})).await;
-    let own = world.host.confinement().iter().any(|feature| feature.feature == "own users" && feature.enforced);
-    assert_eq!(first["user"] != second["user"], own);
+    let second = ask(&other, event).await;
+    assert_eq!(first["user"] != second["user"], holds("own users"));
+    // Another environment's Runtime API does not answer to whoever is not its handler.
+    let port = ask(&handler, json!({"look": true})).await;
+    let answered = ask(&other, json!({"api": port})).await.as_u64().unwrap();
+    assert_eq!(answered == 0, holds("own users"));
 }

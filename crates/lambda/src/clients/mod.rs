@@ -1,7 +1,8 @@
 //! The runtime clients that weir brings along, for code that brings none.
 //!
 //! Small, since their start is a part of every cold start: they speak HTTP over a bare socket, and load what they need
-//! when they need it. They do what AWS's own do, as far as a handler can see; `docs/functions/runtimes.md` names the rest.
+//! when they need it. They do what AWS's own do, as far as a handler can see; `docs/decisions/0011-lambda-host.md`
+//! names the rest.
 
 use std::fs;
 use std::io;

@@ -11,14 +11,11 @@ use landlock::{
 use super::Files;
 
 /// The newest form that is asked for: files, TCP, devices' controls, signals and abstract sockets.
-pub(super) const NEWEST: ABI = ABI::V6;
+const NEWEST: ABI = ABI::V6;
 
-/// Opens what is allowed, while the launcher may still reach it all; `None` where the kernel has no Landlock.
-pub(super) fn rules(files: &Files) -> Result<Option<RulesetCreated>, String> {
-    if super::probe().landlock == 0 {
-        return Ok(None);
-    }
-    build(files).map(Some).map_err(|error| format!("could not make its Landlock rules: {error}"))
+/// Opens what is allowed, while the launcher may still reach it all.
+pub(super) fn rules(files: &Files) -> Result<RulesetCreated, String> {
+    build(files).map_err(|error| format!("could not make its Landlock rules: {error}"))
 }
 
 fn build(files: &Files) -> Result<RulesetCreated, landlock::RulesetError> {

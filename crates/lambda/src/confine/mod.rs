@@ -11,8 +11,8 @@
 //!
 //! To be called first thing in `main`: it closes every file that is open but the three streams.
 //!
-//! Invariant: what the plan asks for and the kernel can do holds before the first instruction of foreign code. What the
-//! kernel can't do is left out here, and told by [`probe`]; what it refuses for another reason ends the launch.
+//! Invariant: what the plan asks for holds before the first instruction of foreign code, or the launch ends. What the
+//! kernel can't do, the host leaves out of the plan, by [`probe`], and tells.
 
 mod files;
 mod plan;
@@ -70,7 +70,7 @@ fn become_runtime(plan: &Plan) -> Result<Never, String> {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     setsid().map_err(failed("begin a session"))?;
     limit(&plan.limits)?;
-    let rules = plan.files.as_ref().map(files::rules).transpose()?.flatten();
+    let rules = plan.files.as_ref().map(files::rules).transpose()?;
     if let Some(user) = plan.user {
         setgroups(&[]).map_err(failed("leave its groups"))?;
         let (group, user) = (Gid::from_raw(user), Uid::from_raw(user));

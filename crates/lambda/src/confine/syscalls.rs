@@ -112,7 +112,7 @@ const SOCKET_TYPE: u64 = 0xf;
 
 /// Loads the filters, for good.
 pub(super) fn restrict(syscalls: Syscalls) -> Result<(), String> {
-    if syscalls == Syscalls::All || !super::probe().seccomp {
+    if syscalls == Syscalls::All {
         return Ok(());
     }
     let text = |error: seccompiler::Error| format!("could not load its seccomp filter: {error}");

@@ -8,6 +8,7 @@ use weir_types::Timestamp;
 use crate::confine::{Files, Limits, Plan, Syscalls};
 use crate::limits::{OPEN_FILES_MAX, TASKS_MAX};
 use crate::options::Options;
+use crate::shared::Shared;
 use crate::spec::{Network, Runtime, Secret};
 use crate::staged::Staged;
 
@@ -50,7 +51,8 @@ pub(super) struct Place<'a> {
     pub now: Timestamp,
 }
 
-pub(super) fn plan(options: &Options, staged: &Staged, place: &Place<'_>) -> Plan {
+pub(super) fn plan(shared: &Shared, staged: &Staged, place: &Place<'_>) -> Plan {
+    let kernel = shared.kernel;
     let settings = &staged.settings;
     let data_bytes = match settings.runtime {
         Runtime::Python => Some(settings.memory_bytes + PYTHON_SLACK_BYTES),
@@ -78,11 +80,11 @@ pub(super) fn plan(options: &Options, staged: &Staged, place: &Place<'_>) -> Pla
         parent: std::process::id(),
         user: place.user,
         limits,
-        files: Some(Files { read, write, ports }),
-        syscalls,
+        files: (kernel.landlock > 0).then_some(Files { read, write, ports }),
+        syscalls: if kernel.seccomp { syscalls } else { Syscalls::All },
         folder: staged.code.clone(),
         command: staged.command.clone(),
-        environment: variables(options, staged, place),
+        environment: variables(&shared.options, staged, place),
     }
 }
 

@@ -162,7 +162,7 @@ impl Environment {
             secrets: start.secrets,
             now: shared.env.now(),
         };
-        let plan = launch::plan(&shared.options, &start.staged, &place);
+        let plan = launch::plan(shared, &start.staged, &place);
         let mut mark = Mark { session: None, user: user_id, temp: work };
         let spawned = async {
             temp.mark(&mark)?;
@@ -195,7 +195,7 @@ impl Environment {
             ended: watch::Sender::new(None),
         });
         shared.living.insert(&environment);
-        let api = serve(listener, exchange, shared.env.clone());
+        let api = serve(listener, exchange, shared.env.clone(), user_id);
         tokio::spawn(Arc::clone(&environment).keep(api, mark, user));
         Ok(environment)
     }
