@@ -22,6 +22,9 @@ use crate::transfer::Transfer;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
+/// How long the start waits for dead letters that were under way.
+const RECOVER_WAIT: Duration = Duration::from_secs(10);
+
 /// See the module's documentation.
 pub(crate) struct Carrier {
     source: Arc<Queue>,
@@ -104,16 +107,20 @@ impl Carrier {
         // Numbers are handed over in their order: all up to the last one that anybody has are done.
         let taken = target.and_then(|target| target.last_stamp(&self.producer));
         let Some(last) = taken.max(self.source.last_stamp(&self.back())) else { return Ok(()) };
+        if self.source.stats().exhausted == 0 {
+            return Ok(());
+        }
+        // What waits for the table of dead letters is counted too, from when that was wanted: then none may come.
+        let Some(transfers) = self.env.within(RECOVER_WAIT, self.source.next_transfers(BATCH_MAX)).await else {
+            return Ok(());
+        };
+        let numbers = transfers?.into_iter().map(|transfer| transfer.number);
         let mut between = self.between.lock().await;
-        // Ends: each round forgets some, or is the last one.
-        while self.source.stats().exhausted > 0 {
-            let transfers = self.source.next_transfers(BATCH_MAX).await?;
-            let numbers = transfers.iter().map(|transfer| transfer.number);
-            *between = numbers.filter(|number| *number <= last).collect();
-            if between.is_empty() {
-                break;
-            }
-            self.forget(&mut between).await?;
+        // One batch is handed over at a time, so that there are no more of them.
+        *between = numbers.filter(|number| *number <= last).collect();
+        if let Err(error) = self.forget(&mut between).await {
+            let (queue, error) = (self.source.name(), &error as &dyn std::error::Error);
+            tracing::warn!(%queue, error, "dead letters that have arrived can't be forgotten yet");
         }
         Ok(())
     }
