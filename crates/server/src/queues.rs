@@ -121,6 +121,7 @@ fn queue_failed(error: &QueueError) -> ErrorReply {
         QueueError::Append { source, .. } => crate::records::append_code(source),
         QueueError::Read { .. } => ErrorCode::Damaged,
         QueueError::Closed { .. } => ErrorCode::Closing,
+        QueueError::Trim { .. } | QueueError::Snapshot { .. } => ErrorCode::Internal,
     };
     ErrorReply::of(code, error)
 }
