@@ -99,7 +99,7 @@ impl Command<'_> {
                 put_numbers(out, numbers);
             }
             Self::Delete { numbers } | Self::Return { numbers } | Self::Exhaust { numbers } => {
-                put_numbers(out, numbers)
+                put_numbers(out, numbers);
             }
             Self::Transfer { phase, first, numbers } => {
                 out.push(*phase as u8);

@@ -27,6 +27,15 @@ impl Attempts {
         self.leases.get(attempt).map(Vec::as_slice)
     }
 
+    /// Forgets the attempts that got a lease which was taken back: another lease of the same number may follow.
+    pub(crate) fn forget(&mut self, returned: &[(u64, u32)]) {
+        if !self.leases.is_empty() {
+            self.leases.retain(|_, leases| !leases.iter().any(|lease| returned.contains(lease)));
+            let leases = &self.leases;
+            self.order.retain(|(_, attempt)| leases.contains_key(attempt));
+        }
+    }
+
     /// Remembers what an attempt got.
     pub(crate) fn add(&mut self, attempt: String, now: i64, leases: Vec<(u64, u32)>) {
         if self.leases.insert(attempt.clone(), leases).is_none() {

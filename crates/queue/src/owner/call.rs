@@ -27,6 +27,11 @@ impl Leases {
         Self { taken, back }
     }
 
+    /// Leases that somebody may have already.
+    pub(crate) fn again(taken: Vec<Taken>) -> Self {
+        Self { taken, back: None }
+    }
+
     /// The receiver has them.
     pub(crate) fn keep(mut self) {
         self.back = None;

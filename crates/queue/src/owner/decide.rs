@@ -252,13 +252,14 @@ impl Owner {
                 self.waiting.push_front(ask);
                 return;
             }
-            self.hand_over(ask, turn.now, taken);
+            self.hand_over(ask, taken);
         }
     }
 
-    fn hand_over(&mut self, ask: Ask, now: i64, taken: Vec<Taken>) {
+    fn hand_over(&mut self, ask: Ask, taken: Vec<Taken>) {
         if let Some(attempt) = ask.attempt {
-            self.attempts.add(attempt, now, taken.iter().map(|taken| (taken.number, taken.receives)).collect());
+            let leases = taken.iter().map(|taken| (taken.number, taken.receives)).collect();
+            self.attempted.push((attempt, leases));
         }
         let leases = Leases::new(taken, &self.back);
         let answer = ask.answer;
@@ -278,13 +279,14 @@ impl Owner {
             return;
         }
         if let Some(taken) = self.attempt_again(turn, &ask) {
-            return self.hand_over(ask, turn.now, taken);
+            // Its first receiver may be there still: what is handed over twice is never returned by itself.
+            return self.later(ask.answer, Leases::again(taken));
         }
         let is_behind = !self.waiting.is_empty();
         let taken =
             if is_behind { Vec::new() } else { turn.receive(&mut self.state, settings, ask.max, ask.hidden_for) };
         if !taken.is_empty() {
-            return self.hand_over(ask, turn.now, taken);
+            return self.hand_over(ask, taken);
         }
         if Turn::room(&self.state) == 0 {
             let in_flight = usize::try_from(self.state.counts.in_flight).unwrap_or(usize::MAX);

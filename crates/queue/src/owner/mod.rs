@@ -65,6 +65,8 @@ pub(crate) struct Owner {
     /// How many may wait until those that have gone are looked for.
     waiting_max: usize,
     attempts: Attempts,
+    /// What this turn's attempts got, to be remembered once it is durable.
+    attempted: Vec<(String, Vec<(u64, u32)>)>,
     back: mpsc::UnboundedSender<Vec<(u64, u32)>>,
     returned: mpsc::UnboundedReceiver<Vec<(u64, u32)>>,
     /// Leases that nobody has seen.
@@ -96,6 +98,7 @@ impl Owner {
             watchers: Vec::new(),
             waiting_max: WAITING_MIN,
             attempts: Attempts::default(),
+            attempted: Vec::new(),
             back,
             returned,
             came_back: Vec::new(),
@@ -177,7 +180,11 @@ impl Owner {
         while let Ok(leases) = self.returned.try_recv() {
             self.came_back.extend(leases);
         }
-        turn.take_back(&mut self.state, &std::mem::take(&mut self.came_back));
+        let came_back = std::mem::take(&mut self.came_back);
+        if !came_back.is_empty() {
+            self.attempts.forget(&came_back);
+            turn.take_back(&mut self.state, &came_back);
+        }
         turn.due(&mut self.state, &settings);
         let mut calls = 0;
         while let Some(call) = self.held.pop_front() {
@@ -205,10 +212,14 @@ impl Owner {
         self.more |= turn.more;
         let outcome = self.append(turn.writer).await;
         let replies = std::mem::take(&mut self.replies);
+        let attempted = std::mem::take(&mut self.attempted);
         match &outcome {
             Ok(()) => {
                 self.state.commit();
                 self.publish(turn.tally, &turn.stamped);
+                for (attempt, leases) in attempted {
+                    self.attempts.add(attempt, turn.now, leases);
+                }
                 for reply in replies {
                     reply(Ok(()));
                 }

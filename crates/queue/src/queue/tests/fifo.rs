@@ -122,6 +122,20 @@ async fn the_same_attempt_gets_the_same_messages() {
 }
 
 #[tokio::test]
+async fn an_attempt_whose_lease_was_taken_back_does_not_get_the_lease_of_another() {
+    let world = World::new("orders.fifo");
+    let queue = world.open().await;
+    queue.send(vec![grouped("a", "x")]).await.unwrap();
+    let (answer, answered) = oneshot::channel();
+    let attempt = Some("1".to_owned());
+    let ask = Ask { max: 1, hidden_for: 30 * SECOND, attempt: attempt.clone(), waits: false, answer };
+    queue.calls.send(Call::Receive(ask)).await.unwrap();
+    drop(answered.await.unwrap().unwrap());
+    assert_eq!(queue.receive(now(1)).await.unwrap()[0].receive_count, 1);
+    assert!(queue.receive(Receive { attempt, ..now(1) }).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_long_group_is_received_from_its_front_again_and_again() {
     let world = World::new("orders.fifo");
     let queue = world.open().await;
