@@ -12,6 +12,7 @@
 
 mod block;
 mod checkpoints;
+mod lot;
 mod producers;
 mod reader;
 mod retention;
@@ -23,6 +24,7 @@ mod writer;
 
 pub use block::{BlockError, Record, Records};
 pub use checkpoints::{Checkpoint, CheckpointCommand, Checkpoints, ConsumerName};
+pub use lot::{Lot, SealedLot};
 pub use producers::{ProducerError, Stamp};
 pub use reader::{Page, Start};
 pub use retention::RetainError;

@@ -43,6 +43,15 @@ impl Page {
             .filter(|record| !matches!(record, Ok(record) if record.sequence < self.from))
     }
 
+    /// Returns the page block by block, each with the place of its first record: what one append stored as one. The first may
+    /// begin before the page does.
+    ///
+    /// # Errors
+    /// For a block that breaks the format.
+    pub fn blocks(&self) -> impl Iterator<Item = Result<(SequenceNumber, Records<'_>), BlockError>> {
+        self.blocks.iter().map(|block| Ok((block.first, Records::new(block)?)))
+    }
+
     /// Returns the place after the last record, where the next page begins.
     pub fn end(&self) -> SequenceNumber {
         self.blocks.last().map_or(self.from, StoredBlock::end).max(self.from)

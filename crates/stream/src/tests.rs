@@ -9,7 +9,7 @@ use weir_log::{Engine, MemoryEngine};
 use weir_machine::Snapshots;
 use weir_types::{ByteSize, Fingerprint, ProducerId, SequenceNumber, ShardId, Timestamp};
 
-use crate::{ProducerError, Receipt, Route, Settings, Start, Stream, WriteError};
+use crate::{Lot, ProducerError, Receipt, Route, Settings, Start, Stream, WriteError};
 
 const PRINT: Fingerprint = Fingerprint(7);
 
@@ -256,4 +256,30 @@ async fn a_producer_may_go_on_after_a_batch_that_it_abandoned() {
     writer.push(Route::Spread, PRINT, b"never flushed");
     assert_eq!(writer.abandon().await.unwrap().stored, 0);
     assert_eq!(send(&stream, Some(2), &bodies(0, 1)).await.unwrap().stored, 1);
+}
+
+#[tokio::test]
+async fn a_lot_is_stored_whole_with_its_keys_and_the_last_block_is_found() {
+    let world = World::new();
+    let stream = world.open(settings(2)).await;
+    assert!(stream.shards()[1].read_last().await.unwrap().is_empty());
+    let large = vec![7u8; 200 * 1024];
+    let mut lot = Lot::default();
+    for number in 0..5u8 {
+        lot.push(PRINT, &[b'k', number], &large);
+    }
+    lot.push(Fingerprint(0), b"state", b"five");
+    assert!(lot.bytes() > 5 * large.len());
+    let sealed = lot.seal();
+    assert_eq!(stream.append(ShardId(1), &sealed).await.unwrap(), SequenceNumber(0));
+    assert_eq!(stream.append(ShardId(1), &sealed).await.unwrap(), SequenceNumber(6));
+    let page = stream.shards()[1].read(SequenceNumber(0), 64 << 20).await.unwrap();
+    let firsts: Vec<u64> = page.blocks().map(|block| block.unwrap().0.0).collect();
+    // 256 KiB make a block, so that two records of 200 KiB are in each.
+    assert_eq!(firsts, [0, 2, 4, 6, 8, 10]);
+    let keys: Vec<Vec<u8>> = page.records().take(6).map(|record| record.unwrap().key.unwrap().to_vec()).collect();
+    assert_eq!(keys[3], [b'k', 3]);
+    let last = stream.shards()[1].read_last().await.unwrap();
+    let state = last.records().last().unwrap().unwrap();
+    assert_eq!((state.sequence, state.key.unwrap(), state.body), (SequenceNumber(11), &b"state"[..], &b"five"[..]));
 }
