@@ -11,8 +11,8 @@ use hcl_edit::structure::{Block, Structure};
 use weir_types::TableName;
 
 use crate::block::{
-    Attributes, KINDS, KINDS_LATER, Shape, files as files_block, function, lookup, noun, queue, schedule, stream, table,
-    variable,
+    Attributes, KINDS, KINDS_LATER, Shape, files as files_block, function, lookup, noun, queue, schedule, stream,
+    table, variable,
 };
 use crate::diagnostic::Report;
 use crate::eval::{Evaluator, Scope};
@@ -272,12 +272,7 @@ impl Lost<'_> {
 }
 
 impl<'a> Declared<'a> {
-    fn open<'b>(
-        &'b self,
-        scope: &'b Scope<'b>,
-        shape: &Shape,
-        report: &mut Report,
-    ) -> Attributes<'b> {
+    fn open<'b>(&'b self, scope: &'b Scope<'b>, shape: &Shape, report: &mut Report) -> Attributes<'b> {
         let evaluator = Evaluator { scope, source: self.source };
         Attributes::open(self.kind, self.name, self.block, evaluator, shape, report)
     }

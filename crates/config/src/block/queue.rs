@@ -95,18 +95,15 @@ fn name(block: &Attributes<'_>, label: &str, fifo: bool, report: &mut Report) ->
         Ok(name) => Some(name),
         Err(error) => {
             let message = format!("{block}: {error}");
-            report.push(Diagnostic::error(message).at(block.place()).hint("rename it: SQS's clients know no longer names"));
+            report.push(
+                Diagnostic::error(message).at(block.place()).hint("rename it: SQS's clients know no longer names"),
+            );
             None
         }
     }
 }
 
-fn dead_letter(
-    block: &Attributes<'_>,
-    max_receives: Option<u32>,
-    names: &Names,
-    report: &mut Report,
-) -> Option<Dead> {
+fn dead_letter(block: &Attributes<'_>, max_receives: Option<u32>, names: &Names, report: &mut Report) -> Option<Dead> {
     let other = |reference: &Reference| {
         let hint = match reference.kind.as_str() {
             "table" => "without `dead_letter`, what was received too often goes into the table `dead_letters`",
@@ -127,10 +124,8 @@ fn dead_letter(
 /// Links queues with those that take their dead letters.
 pub(crate) fn link(drafts: Known<Draft>, report: &mut Report) -> Known<QueuePlan> {
     refuse_loops(&drafts, report);
-    let wire: BTreeMap<String, QueueName> = drafts
-        .iter()
-        .filter_map(|(label, draft)| Some((label.clone(), draft.as_ref()?.plan.name.clone())))
-        .collect();
+    let wire: BTreeMap<String, QueueName> =
+        drafts.iter().filter_map(|(label, draft)| Some((label.clone(), draft.as_ref()?.plan.name.clone()))).collect();
     let linked = drafts.into_iter().map(|(label, draft)| {
         let plan = draft.and_then(|draft| linked(&label, draft, &wire, report));
         (label, plan)

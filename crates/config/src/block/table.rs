@@ -12,7 +12,10 @@ use super::{Attributes, Reference, Shape, Spanned, location, noun};
 use crate::diagnostic::Report;
 use crate::limits::BUCKETS_MAX;
 use crate::load::{Known, Names};
-use crate::{Diagnostic, FilesContent, FilesPlan, On, PartitionBy, Place, Rule, StreamPlan, TablePlan, TableSource, nearest, rows};
+use crate::{
+    Diagnostic, FilesContent, FilesPlan, On, PartitionBy, Place, Rule, StreamPlan, TablePlan, TableSource, nearest,
+    rows,
+};
 
 pub(crate) const SHAPE: Shape = Shape {
     attributes: &[
@@ -125,7 +128,9 @@ pub(crate) fn read(
     let unique_by = unique(block, unique_by, &rows, report);
     if buckets > 1 && unique_by.as_ref().is_some_and(Vec::is_empty) {
         let hint = match rows.stream {
-            Some(_) => "rows fall into buckets by their id: set the `id` of the stream or `unique_by`, or remove `buckets`",
+            Some(_) => {
+                "rows fall into buckets by their id: set the `id` of the stream or `unique_by`, or remove `buckets`"
+            }
             None => "rows fall into buckets by their id: set `unique_by`, or remove `buckets`",
         };
         block.refuse("buckets", format!("`buckets` needs an id, and {block} has none"), hint, report);
@@ -186,8 +191,7 @@ fn rows<'a>(block: &Attributes<'_>, around: &Around<'a>, report: &mut Report) ->
         (None, [feeder]) => of_function(feeder, around),
         (None, []) => {
             // A function whose target was refused may be meant to feed it: its own mistakes are reported already.
-            let untold = |flow: &Flow| flow.is_partial() || flow.to.iter().any(|(_, edge)| edge.is_none());
-            if !around.functions.values().any(|flow| flow.as_ref().is_none_or(untold)) {
+            if !around.functions.values().any(|flow| flow.as_ref().is_none_or(Flow::is_partial)) {
                 let hint = "write `from = stream.NAME`, or let a function write to it";
                 let message = format!("{block} has no source");
                 report.push(Diagnostic::error(message).at(block.place()).hint(hint));
@@ -223,7 +227,8 @@ fn of_stream<'a>(
         match &around.files.get(&from.name)?.as_ref()?.content {
             FilesContent::Records { stream, .. } => stream,
             FilesContent::Reference => {
-                let message = format!("{block} can't be filled from files \"{}\", which are given by reference", from.name);
+                let message =
+                    format!("{block} can't be filled from files \"{}\", which are given by reference", from.name);
                 let hint = "let their records be read: `format = \"csv\"` and `schema = ...` in the files block";
                 block.refuse("from", message, hint, report);
                 return None;
@@ -341,8 +346,9 @@ fn unique(
             }
             Err(_) => {
                 let stream = rows.stream.map_or("", |stream| stream.name.as_str());
-                let message =
-                    format!("{block} is unique by the id of stream \"{stream}\", and its rows have no column `{column}`");
+                let message = format!(
+                    "{block} is unique by the id of stream \"{stream}\", and its rows have no column `{column}`"
+                );
                 let hint = format!("{}, or set `unique_by` of the table (`[]`: repeats are kept)", rows.mend);
                 report.push(Diagnostic::error(message).at(rows.place.clone()).hint(hint));
             }

@@ -28,9 +28,10 @@ pub(super) fn check(
     };
     let fills = |name: &str| {
         let of_files = format!("_files-{name}");
-        tables.values().flatten().any(|table| {
-            matches!(&table.source, TableSource::Stream(stream) if stream.as_str() == of_files)
-        })
+        tables
+            .values()
+            .flatten()
+            .any(|table| matches!(&table.source, TableSource::Stream(stream) if stream.as_str() == of_files))
     };
     let used = scope.used.borrow();
     for block in declared {

@@ -91,7 +91,8 @@ impl Folder<'_> {
             }
         }
         if is_outside(Path::new(written)) {
-            let message = format!("the code of {}, `{written}`, lies outside of the configuration's folder", self.block);
+            let message =
+                format!("the code of {}, `{written}`, lies outside of the configuration's folder", self.block);
             let warning = Diagnostic::warning(message).at(self.block.value_place("code"));
             report.push(warning.hint("move it in, so that a copy of the folder is whole"));
         }
@@ -128,7 +129,8 @@ impl Folder<'_> {
                 self.block.refuse("code", message, hint, report);
             }
             (false, false) => {
-                let message = format!("`{written}` holds no `bootstrap`, Python or JavaScript: the runtime can't be told");
+                let message =
+                    format!("`{written}` holds no `bootstrap`, Python or JavaScript: the runtime can't be told");
                 let hint = if has(&["ts"]) { "compile TypeScript to JavaScript first" } else { hint };
                 self.block.refuse("code", message, hint, report);
             }
@@ -139,7 +141,9 @@ impl Folder<'_> {
     fn check_bootstrap(&self, report: &mut Report) -> Option<()> {
         let written = &self.written.value;
         let (message, hint) = match fs::metadata(self.path.join(BOOTSTRAP)) {
-            Ok(found) if found.is_dir() => (format!("`{written}/bootstrap` is a folder"), "it must be an executable file"),
+            Ok(found) if found.is_dir() => {
+                (format!("`{written}/bootstrap` is a folder"), "it must be an executable file")
+            }
             Ok(found) if !is_executable(&found) => {
                 (format!("`{written}/bootstrap` is not executable"), "make it so: `chmod +x bootstrap`")
             }
@@ -224,7 +228,8 @@ impl Split {
                 (format!("{}{module}", &handler[..name]), function)
             }
         };
-        let whole = !function.is_empty() && !module.is_empty() && module.split('/').skip(1).all(|part| !part.is_empty());
+        let whole =
+            !function.is_empty() && !module.is_empty() && module.split('/').skip(1).all(|part| !part.is_empty());
         whole.then(|| Self { module, function: function.to_owned(), runtime })
     }
 
@@ -289,7 +294,8 @@ fn modules(folder: &Path, runtime: RuntimePlan) -> Vec<String> {
     while let Some((folder, prefix, depth)) = open.pop().filter(|_| looked < FOLDERS_MAX) {
         looked += 1;
         for name in names(&folder, |kind| !kind.is_dir()) {
-            if let Some((stem, _)) = name.rsplit_once('.').filter(|_| endings.iter().any(|ending| is_of(&name, ending))) {
+            if let Some((stem, _)) = name.rsplit_once('.').filter(|_| endings.iter().any(|ending| is_of(&name, ending)))
+            {
                 found.push(format!("{prefix}{stem}"));
             }
         }

@@ -42,7 +42,8 @@ pub(super) fn read(block: &Attributes<'_>, report: &mut Report) -> BTreeMap<Stri
         };
         if value.reveal().contains('\0') {
             let message = format!("`{name}` of `environment` has a NUL character, which no environment can hold");
-            report.push(Diagnostic::error(message).at(block.value_place("environment")).hint("encode it, in Base64 say"));
+            report
+                .push(Diagnostic::error(message).at(block.value_place("environment")).hint("encode it, in Base64 say"));
         }
         environment.insert(name, value);
     }
@@ -55,7 +56,8 @@ pub(super) fn read(block: &Attributes<'_>, report: &mut Report) -> BTreeMap<Stri
 }
 
 fn wrong_name(name: &str) -> Option<(String, &'static str)> {
-    let fits = |(index, char): (usize, char)| char.is_ascii_alphabetic() || char == '_' || index > 0 && char.is_ascii_digit();
+    let fits =
+        |(index, char): (usize, char)| char.is_ascii_alphabetic() || char == '_' || index > 0 && char.is_ascii_digit();
     if name.is_empty() || !name.chars().enumerate().all(fits) {
         let message = format!("`{}` is no name of a variable of the environment", name.escape_debug());
         return Some((message, "letters, digits and `_`, no digit first"));

@@ -88,9 +88,11 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// Tells whether where it writes to may not be known: what it runs was refused, and it names no target.
+    /// Tells whether the function may write to more than is known: a target of it was refused, or it names none and
+    /// should.
     pub(crate) fn is_partial(&self) -> bool {
-        self.plan.is_none() && self.to.is_empty()
+        let silent = matches!(&self.plan, Some(FunctionPlan { body: Body::Handler(_), .. }));
+        self.to.iter().any(|(_, edge)| edge.is_none()) || self.to.is_empty() && !silent
     }
 }
 

@@ -10,7 +10,8 @@ use crate::block::{Attributes, Shape};
 use crate::diagnostic::Report;
 use crate::{BatchPlan, RetryPlan, Start};
 
-const BATCH: Shape = Shape { attributes: &["size", "window", "parallel", "concurrency"], later: &["bytes"], blocks: &[] };
+const BATCH: Shape =
+    Shape { attributes: &["size", "window", "parallel", "concurrency"], later: &["bytes"], blocks: &[] };
 const RETRY: Shape = Shape { attributes: &["attempts", "age", "bisect"], later: &["backoff"], blocks: &[] };
 
 const SIZE_MAX: u32 = 10_000;
