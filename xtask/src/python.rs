@@ -1,4 +1,6 @@
-//! The tests' Python environment: readers and clients that nobody here wrote, pinned.
+//! The tests' Python environments: readers and clients that nobody here wrote, pinned.
+//!
+//! There are two, since one client can't be there in two versions: an older boto3 speaks another of SQS's protocols.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
@@ -7,14 +9,30 @@ use anyhow::Context;
 
 use crate::run::{check, command, root, say};
 
-const REQUIREMENTS: &str = "tests/foreign/requirements.txt";
+/// What most tests run in.
+const MAIN: &str = "tests/foreign/requirements.txt";
+/// What the tests of SQS's query protocol run in.
+const QUERY: &str = "tests/foreign/requirements-query.txt";
 
-/// Makes the environment if it is not there, and returns its Python.
+/// The Python of each environment.
+pub struct Pythons {
+    /// Of most tests.
+    pub main: PathBuf,
+    /// Of the tests of SQS's query protocol.
+    pub query: PathBuf,
+}
+
+/// Makes the environments that are not there, and returns their Pythons.
+pub fn setup() -> anyhow::Result<Pythons> {
+    Ok(Pythons { main: environment(MAIN)?, query: environment(QUERY)? })
+}
+
+/// Makes an environment if it is not there, and returns its Python.
 ///
 /// It lies below the user's cache, under a name that the requirements decide: a change of them makes a new one.
-pub fn setup() -> anyhow::Result<PathBuf> {
-    let requirements = root().join(REQUIREMENTS);
-    let text = std::fs::read_to_string(&requirements).with_context(|| format!("read {REQUIREMENTS}"))?;
+fn environment(path: &str) -> anyhow::Result<PathBuf> {
+    let requirements = root().join(path);
+    let text = std::fs::read_to_string(&requirements).with_context(|| format!("read {path}"))?;
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     let folder = cache()?.join(format!("python-{:016x}", hasher.finish()));
@@ -23,7 +41,7 @@ pub fn setup() -> anyhow::Result<PathBuf> {
     if done.exists() {
         return Ok(python);
     }
-    say(&format!("making the tests' Python environment in {}", folder.display()));
+    say(&format!("making the Python environment of {path} in {}", folder.display()));
     check(command("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
     check(
         command(&python)
@@ -34,7 +52,8 @@ pub fn setup() -> anyhow::Result<PathBuf> {
     Ok(python)
 }
 
-fn cache() -> anyhow::Result<PathBuf> {
+/// The folder below the user's cache that is weir's.
+pub fn cache() -> anyhow::Result<PathBuf> {
     let base = match std::env::var_os("XDG_CACHE_HOME") {
         Some(cache) => PathBuf::from(cache),
         None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache"),

@@ -71,6 +71,15 @@ impl Client {
         self.http.post(format!("{}{path}", self.base))
     }
 
+    pub fn delete(&self, path: &str) -> RequestBuilder {
+        self.http.delete(format!("{}{path}", self.base))
+    }
+
+    /// Sends a request; any answer is the caller's.
+    pub async fn answer(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        self.reach(request).await
+    }
+
     /// Sends a request and reads its whole answer, whatever its status.
     pub async fn send_any(&self, request: RequestBuilder) -> anyhow::Result<(StatusCode, Bytes)> {
         let response = self.reach(request).await?;

@@ -7,9 +7,11 @@ mod check;
 mod client;
 mod demo;
 mod exit;
+mod function;
 mod log;
 mod output;
 mod query;
+mod queue;
 mod send;
 mod serve;
 mod status;
@@ -49,13 +51,21 @@ enum Command {
     Query(query::Args),
     /// Print a stream's records as JSON lines
     Tail(tail::Args),
-    /// Show streams, tables and lookups
+    /// Show streams, queues, functions, tables and lookups
     Status(status::Args),
+    /// Queues: list, send, look, redrive
+    Queue(queue::Args),
+    /// Functions: list, invoke, logs, versions, rollback
+    Function(function::Args),
     /// Look into a data folder's log, verify it, or repair it
     Log(log::Args),
 }
 
 fn main() -> ExitCode {
+    // A process that is about to become a handler: it must not do anything else before.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == serve::CONFINE) {
+        weir_lambda::confine::main(std::env::args_os().skip(2));
+    }
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Demo(args) => demo::run(args),
@@ -65,6 +75,8 @@ fn main() -> ExitCode {
         Command::Query(args) => query::run(args),
         Command::Tail(args) => tail::run(args),
         Command::Status(args) => status::run(args),
+        Command::Queue(args) => queue::run(args),
+        Command::Function(args) => function::run(args),
         Command::Log(args) => log::run(args),
     };
     match result {

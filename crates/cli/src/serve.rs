@@ -12,11 +12,29 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use weir_config::Plan;
 use weir_env::Env;
-use weir_runtime::{Node, Options};
+use weir_runtime::{Handlers, Node, Options};
 use weir_server::ServeError;
 
 /// How long ending may take after the last request: commits, snapshots, the log.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The argument that makes this program a handler's launcher. See [`weir_lambda::confine`].
+pub const CONFINE: &str = "__confine";
+
+/// What handlers need of this process.
+fn handlers(address: SocketAddr) -> Handlers {
+    let launcher = std::env::current_exe().ok();
+    let of_user = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
+    let of_user = of_user.or_else(|| Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    // A server that listens everywhere is reached at home.
+    let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    Handlers {
+        launcher: launcher.map(|path| vec![path.into_os_string(), CONFINE.into()]).unwrap_or_default(),
+        cache: of_user.map(|cache| cache.join("weir").join("functions")),
+        endpoint: Some(format!("http://{host}:{}", address.port())),
+    }
+}
 
 /// A node that serves.
 pub struct Serving {
@@ -29,7 +47,8 @@ pub struct Serving {
 /// Starts a node and serves it on the listener.
 pub async fn start(plan: Plan, data: &Path, listener: TcpListener) -> anyhow::Result<Serving> {
     let address = listener.local_addr().context("find the address")?;
-    let node = Node::start(plan, data, Env::system(), Options::default()).await?;
+    let options = Options { handlers: handlers(address), ..Options::default() };
+    let node = Node::start(plan, data, Env::system(), options).await?;
     let (stop, stopped) = oneshot::channel();
     let served = node.clone();
     let server = tokio::spawn(async move {

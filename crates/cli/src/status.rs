@@ -69,6 +69,27 @@ fn render(status: &Value) -> String {
         out.push_str(&output::table(&header, rows));
         out.push('\n');
     }
+    let queues = list("queues");
+    if !queues.is_empty() {
+        let rows = queues.iter().map(|queue| {
+            let counts = ["ready", "in_flight", "delayed", "sent", "deleted", "dead_lettered"];
+            std::iter::once(text(&queue["name"])).chain(counts.iter().map(|name| number(&queue[*name]))).collect()
+        });
+        let header = ["queue", "ready", "in flight", "delayed", "sent", "deleted", "dead-lettered"];
+        out.push_str(&output::table(&header, rows));
+        out.push('\n');
+    }
+    let functions = list("functions");
+    if !functions.is_empty() {
+        let rows = functions.iter().map(|function| {
+            let counts = ["behind", "items", "made", "failures", "dead_lettered", "running", "idle"];
+            let names = [text(&function["name"]), text(&function["on"])];
+            names.into_iter().chain(counts.iter().map(|name| number(&function[*name]))).collect()
+        });
+        let header = ["function", "on", "behind", "done", "made", "failures", "dead-lettered", "running", "idle"];
+        out.push_str(&output::table(&header, rows));
+        out.push('\n');
+    }
     let tables = list("tables");
     if !tables.is_empty() {
         let rows = tables.iter().map(|table| {
@@ -94,6 +115,18 @@ fn render(status: &Value) -> String {
         let rows = lookups.iter().map(|lookup| vec![text(&lookup["name"]), number(&lookup["rows"])]);
         out.push_str(&output::table(&["lookup", "rows"], rows));
         out.push('\n');
+    }
+    for function in &functions {
+        if function["lost"].as_u64().unwrap_or_default() > 0 {
+            out.push_str(&format!(
+                "function {} lacks {} records that are gone\n",
+                text(&function["name"]),
+                number(&function["lost"])
+            ));
+        }
+        if let Some(trouble) = function["trouble"].as_str() {
+            out.push_str(&format!("function {} stands still: {trouble}\n", text(&function["name"])));
+        }
     }
     for table in &tables {
         if table["lost"].as_u64().unwrap_or_default() > 0 {

@@ -95,6 +95,12 @@ pub enum InvokeError {
         /// Its size.
         bytes: usize,
     },
+    /// A client context or a trace header that can't be passed on. Nothing ran.
+    #[error("{what}")]
+    BadRequest {
+        /// What is wrong.
+        what: String,
+    },
     /// No such version or alias. Nothing ran.
     #[error("function `{function}` has no version or alias `{qualifier}`")]
     NoSuchVersion {
@@ -136,7 +142,9 @@ pub enum InvokeError {
         last_lines: Vec<String>,
     },
     /// The environment held more memory than it may, and was killed.
-    #[error("RequestId: {request_id} Error: Runtime exited with error: signal: killed (more than {limit_bytes} bytes of memory)")]
+    #[error(
+        "RequestId: {request_id} Error: Runtime exited with error: signal: killed (more than {limit_bytes} bytes of memory)"
+    )]
     OutOfMemory {
         /// The limit.
         limit_bytes: u64,
@@ -167,7 +175,10 @@ pub enum InvokeError {
         retry_after: Duration,
     },
     /// The response is too large, and was not taken.
-    #[error("Response payload size exceeded maximum allowed payload size ({} bytes).", crate::limits::RESPONSE_BYTES_MAX)]
+    #[error(
+        "Response payload size exceeded maximum allowed payload size ({} bytes).",
+        crate::limits::RESPONSE_BYTES_MAX
+    )]
     ResponseTooLarge {
         /// The invocation's id.
         request_id: String,
@@ -207,6 +218,7 @@ impl InvokeError {
         match self {
             Self::Throttled { .. } => "TooManyRequestsException",
             Self::TooLarge { .. } => "RequestTooLargeException",
+            Self::BadRequest { .. } => "InvalidParameterValueException",
             Self::NoSuchVersion { .. } => "ResourceNotFoundException",
             Self::Function { error_type, .. } | Self::InitFailed { error_type, .. } => error_type,
             Self::TimedOut { .. } => "Sandbox.Timedout",
@@ -227,6 +239,7 @@ impl InvokeError {
             self,
             Self::Throttled { .. }
                 | Self::TooLarge { .. }
+                | Self::BadRequest { .. }
                 | Self::NoSuchVersion { .. }
                 | Self::Install { .. }
                 | Self::Start { .. }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// The payload of an invocation, in bytes.
 pub const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// A client's context, in bytes.
+pub const CLIENT_CONTEXT_BYTES_MAX: usize = 3583;
 /// A response, in bytes: what AWS takes, the envelope of 100 bytes included.
 pub const RESPONSE_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
 /// The body of an error that a runtime reports, in bytes; what is longer is cut.
@@ -56,3 +58,5 @@ pub const TEMP_ENTRIES_MAX: usize = 20_000;
 pub const TASKS_MAX: u64 = 1024;
 /// Open files of one process: as AWS.
 pub const OPEN_FILES_MAX: u64 = 1024;
+/// How long running invocations may go on when the host closes.
+pub const CLOSE_LIMIT: Duration = Duration::from_secs(10);

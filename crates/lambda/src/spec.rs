@@ -32,10 +32,8 @@ impl Runtime {
         if code.join("bootstrap").is_file() {
             return Some(Self::Provided);
         }
-        let names: Vec<String> = std::fs::read_dir(code)
-            .ok()?
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .collect();
+        let names: Vec<String> =
+            std::fs::read_dir(code).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         let any = |ends: &[&str]| names.iter().any(|name| ends.iter().any(|end| name.ends_with(end)));
         if any(&[".py", "requirements.txt"]) {
             Some(Self::Python)
@@ -331,11 +329,9 @@ mod tests {
     fn the_runtime_is_told_by_the_files() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Runtime::detect(folder.path()), None);
-        for (file, runtime) in [
-            ("index.mjs", Runtime::Node),
-            ("requirements.txt", Runtime::Python),
-            ("bootstrap", Runtime::Provided),
-        ] {
+        for (file, runtime) in
+            [("index.mjs", Runtime::Node), ("requirements.txt", Runtime::Python), ("bootstrap", Runtime::Provided)]
+        {
             std::fs::write(folder.path().join(file), "").unwrap();
             assert_eq!(Runtime::detect(folder.path()), Some(runtime));
         }

@@ -351,14 +351,8 @@ mod tests {
         assert_eq!(publish(&mut versions, "c").live, 3);
         assert!(!versions.is_pinned(&name()));
         assert_eq!(publish(&mut versions, "a").live, 1, "code that was reverted has its old number");
-        assert_eq!(
-            rollback(&mut versions, None),
-            Err(VersionError::NoOlder { function: name(), live: 1 })
-        );
-        assert_eq!(
-            rollback(&mut versions, Some(9)),
-            Err(VersionError::NoSuchVersion { function: name(), version: 9 })
-        );
+        assert_eq!(rollback(&mut versions, None), Err(VersionError::NoOlder { function: name(), live: 1 }));
+        assert_eq!(rollback(&mut versions, Some(9)), Err(VersionError::NoSuchVersion { function: name(), version: 9 }));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use weir_log::{AppendError, EngineError, ReadError};
 use weir_machine::{OpenError as MachineError, SnapshotError, SubmitError};
 use weir_types::QueueName;
 
+use crate::limits::{MOVE_RATE_MAX, MOVES_RUNNING_MAX, QUEUES_MAX, TAGS_MAX};
 use crate::settings::SettingsError;
 
 /// Why a queue could not do what it was asked to, by no fault of the caller.
@@ -148,6 +149,18 @@ pub enum OpenError {
     /// The registry of queues.
     #[error(transparent)]
     Machine(#[from] MachineError),
+    /// The log of the registry can't be opened.
+    #[error("open the registry of queues")]
+    Registry(#[source] EngineError),
+    /// What a queue has handed to its dead-letter queue can't be told apart from what it has not.
+    #[error("go on with the dead letters of queue `{queue}`")]
+    Carry {
+        /// The queue.
+        queue: QueueName,
+        /// The cause.
+        #[source]
+        source: QueueError,
+    },
     /// A queue's log can't be opened.
     #[error("open queue `{queue}`")]
     Engine {
@@ -211,6 +224,18 @@ pub enum CreateError {
         /// Why.
         reason: &'static str,
     },
+    /// One of that name was deleted, and the log still has something of it.
+    #[error("queue `{queue}` was deleted and could not be erased yet: try again in a few seconds")]
+    Erasing {
+        /// The queue.
+        queue: QueueName,
+    },
+    /// The node has as many queues as it may have.
+    #[error("there are {QUEUES_MAX} queues, and may be no more: delete one")]
+    TooManyQueues,
+    /// More tags than a queue may have.
+    #[error("a queue may have {TAGS_MAX} tags")]
+    TooManyTags,
     /// The registry did not take it.
     #[error(transparent)]
     Submit(#[from] SubmitError),
@@ -232,7 +257,7 @@ pub enum ChangeError {
     #[error(transparent)]
     Create(#[from] CreateError),
     /// More tags than a queue may have.
-    #[error("a queue may have 50 tags")]
+    #[error("a queue may have {TAGS_MAX} tags")]
     TooManyTags,
     /// The registry did not take it.
     #[error(transparent)]
@@ -282,8 +307,11 @@ pub enum MoveError {
         /// The queue.
         queue: QueueName,
     },
+    /// As many are under way as may be.
+    #[error("{MOVES_RUNNING_MAX} moves are under way, and may be no more: wait for one, or cancel one")]
+    TooMany,
     /// A rate out of range.
-    #[error("a rate is 1 to 500 messages a second")]
+    #[error("a rate is 1 to {MOVE_RATE_MAX} messages a second")]
     Rate,
     /// The registry did not take it.
     #[error(transparent)]

@@ -17,6 +17,8 @@ mod message;
 mod queue;
 mod queues;
 mod settings;
+mod transfer;
+mod tuning;
 
 pub use error::{
     ChangeError, CreateError, DeleteQueueError, MoveError, OpenError, QueueError, ReceiptError, ReceiveError, SendError,
@@ -28,3 +30,4 @@ pub use queues::{Move, MoveFilter, MoveStatus, Queues};
 pub use settings::{
     DeadLetter, DeadLetterTo, DeduplicationScope, Fifo, RedriveAllow, Settings, SettingsError, ThroughputLimit,
 };
+pub use tuning::Tuning;

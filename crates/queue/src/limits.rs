@@ -30,3 +30,13 @@ pub const IN_FLIGHT_MAX: usize = 120_000;
 pub const IN_FLIGHT_FIFO_MAX: usize = 20_000;
 /// How long a deduplication id is remembered.
 pub const DEDUPLICATION: Duration = Duration::from_secs(5 * 60);
+/// Queues of a node.
+pub const QUEUES_MAX: usize = 10_000;
+/// Tags of a queue.
+pub const TAGS_MAX: usize = 50;
+/// Messages a second of a move, at most, if a rate is given.
+pub const MOVE_RATE_MAX: u32 = 500;
+/// Moves of one queue that are remembered.
+pub const MOVES_KEPT: usize = 10;
+/// Moves of a node that may be under way at once.
+pub const MOVES_RUNNING_MAX: usize = 100;

@@ -4,12 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use weir_env::Env;
+use weir_log::Log;
+use weir_machine::Snapshots;
 use weir_types::{QueueName, SequenceNumber, Timestamp};
 
-use crate::error::{QueueError, ReceiptError, ReceiveError, SendError};
+use crate::error::{OpenError, QueueError, ReceiptError, ReceiveError, SendError};
 use crate::id::{MessageId, ReceiptHandle};
 use crate::message::{Message, Receive, Received, Sent, SentOnce, Stamp};
+use crate::queues::MoveFilter;
 use crate::settings::Settings;
+use crate::transfer::{Adopted, MoveStep, Transfer};
+use crate::tuning::Tuning;
 
 /// A queue's numbers at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -173,6 +179,107 @@ impl Queue {
     /// See [`QueueError`].
     pub async fn exhausted(&self, max: usize) -> Result<Vec<Received>, QueueError> {
         let _ = max;
+        Err(self.closed())
+    }
+}
+
+/// What `Queues` needs.
+#[allow(dead_code, reason = "called by `Queues`")]
+impl Queue {
+    /// Opens a queue: from its newest snapshot that reads and the log behind it, or from the whole log.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub(crate) async fn open(
+        log: Arc<dyn Log>,
+        snapshots: Snapshots,
+        env: Env,
+        name: QueueName,
+        settings: Settings,
+        identity: u64,
+        tuning: Tuning,
+    ) -> Result<Arc<Self>, OpenError> {
+        drop((log, snapshots, env, identity, tuning));
+        Ok(Arc::new(Self { name, settings, depth: watch::Sender::new(Depth::default()) }))
+    }
+
+    /// Gives the queue other settings, from the next decision on.
+    pub(crate) fn set_settings(&self, settings: Settings) {
+        drop(settings);
+    }
+
+    /// Does what is due: retention, copying old messages forward, a snapshot, trimming. Bounded.
+    pub(crate) async fn upkeep(&self) {}
+
+    /// Ends the queue: answers what was asked, and refuses what comes.
+    pub(crate) async fn close(&self) {}
+
+    /// Ends the queue, and deletes its snapshots and all that is in its log.
+    ///
+    /// # Errors
+    /// See [`QueueError`]; it may be called again then.
+    pub(crate) async fn erase(&self) -> Result<(), QueueError> {
+        Err(self.closed())
+    }
+
+    /// Sends messages that come from another queue, once: they keep id, time and source. Repeats within five minutes are
+    /// not looked for, nor are the limits of a message's size.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub(crate) async fn adopt(&self, stamp: Stamp, messages: Vec<Adopted>) -> Result<SentOnce, SendError> {
+        drop((stamp, messages));
+        Err(self.closed().into())
+    }
+
+    /// Waits for dead letters that go to another queue, and returns up to `max` of them by rising number; the same ones
+    /// until they are forgotten.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub(crate) async fn next_transfers(&self, max: usize) -> Result<Vec<Transfer>, QueueError> {
+        let _ = max;
+        Err(self.closed())
+    }
+
+    /// Returns up to `max` messages that moves have taken and that are not forgotten, by rising number; none at once if
+    /// there are none. A move that goes on after a restart begins here.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub(crate) async fn moving(&self, max: usize) -> Result<Vec<Transfer>, QueueError> {
+        let _ = max;
+        Err(self.closed())
+    }
+
+    /// Takes up to `max` messages that are ready, were sent before `until` (the tail when the move began) and pass the
+    /// filter, for a move. Begins at `from`, zero at first; a step may take none and still have a next one.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub(crate) async fn take_for_move(
+        &self,
+        from: SequenceNumber,
+        until: SequenceNumber,
+        max: usize,
+        filter: Option<&MoveFilter>,
+    ) -> Result<MoveStep, QueueError> {
+        let _ = (from, until, max, filter);
+        Err(self.closed())
+    }
+
+    /// Returns the place that the next message will get: the bound of a move that begins now.
+    pub(crate) fn tail(&self) -> SequenceNumber {
+        SequenceNumber::ZERO
+    }
+
+    /// Forgets transfers, dead letters and moved ones alike, durably: their targets have them. Unknown numbers are passed
+    /// over.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub(crate) async fn transferred(&self, numbers: Vec<u64>) -> Result<(), QueueError> {
+        drop(numbers);
         Err(self.closed())
     }
 }

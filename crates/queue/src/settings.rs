@@ -33,7 +33,7 @@ pub struct Settings {
 }
 
 /// What a FIFO queue has of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fifo {
     /// Whether a message without a deduplication id gets one from its body.
     pub content_deduplication: bool,
@@ -44,20 +44,22 @@ pub struct Fifo {
 }
 
 /// Within what repeats are recognised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeduplicationScope {
     /// The whole queue.
+    #[default]
     Queue,
     /// Each message group.
     MessageGroup,
 }
 
 /// What SQS limits the throughput of a FIFO queue by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ThroughputLimit {
     /// The queue.
+    #[default]
     PerQueue,
     /// Each message group.
     PerMessageGroup,

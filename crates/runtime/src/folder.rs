@@ -5,6 +5,7 @@
 //! log/          the local log engine, which also locks the folder
 //! snapshots/    of machines and streams
 //! tables/NAME/  tables without a location of their own
+//! functions/    versions of handlers, their logs, and their temporary folders
 //! spill/        what queries and merges need for a moment; emptied at start
 //! ```
 
@@ -108,6 +109,11 @@ impl Folder {
 
     pub(crate) fn spill(&self) -> PathBuf {
         self.root.join("spill")
+    }
+
+    /// Returns where handlers' versions, logs and temporary folders are.
+    pub(crate) fn functions(&self) -> PathBuf {
+        self.root.join("functions")
     }
 
     fn snapshots(&self) -> PathBuf {

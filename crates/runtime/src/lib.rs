@@ -14,14 +14,18 @@
 
 mod dead;
 mod door;
+mod exhausted;
 mod folder;
+mod function;
 mod lookups;
 mod node;
+mod opening;
 mod pipeline;
 mod query;
 mod schemas;
 mod status;
 mod streams;
+mod tables;
 mod tail;
 mod upkeep;
 
@@ -31,8 +35,9 @@ pub use door::{
     Refusal, Report, SILENCE_MAX, UnknownEncoding, UnknownFormat,
 };
 pub use folder::{Folder, FolderError};
-pub use node::{CloseError, Node, Options, StartError};
+pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
+pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
 pub use schemas::Catalog;
-pub use status::{LookupStatus, ShardStatus, Status, StreamStatus, TableStatus};
+pub use status::{FunctionStatus, LookupStatus, QueueStatus, ShardStatus, Status, StreamStatus, TableStatus};
 pub use tail::{TailError, TailPage, TailRecord};

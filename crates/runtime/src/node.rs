@@ -1,42 +1,39 @@
 //! A node: everything of one process.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
 use tokio::task::JoinHandle;
 use url::Url;
-use weir_config::{Body, FunctionPlan, Plan, StreamPlan, TablePlan, TableSource, To};
+use weir_config::{FunctionPlan, On, Plan, SchedulePlan};
 use weir_env::Env;
-use weir_function::{Function, LookupError, SqlError, SqlFunction};
+use weir_function::{LookupError, SqlError};
+use weir_lambda::{Host, HostError, Options as HostOptions, Versions};
 use weir_log::local::Options as LogOptions;
 use weir_log::{Engine, EngineError, LocalEngine};
 use weir_machine::{OpenError as MachineError, Options as MachineOptions, Owner, Snapshots, SubmitError};
-use weir_schema::registry::Outcome;
-use weir_schema::{Compatibility, Registry, Schema, arrow_schema};
+use weir_queue::Queues;
+use weir_schema::Registry;
 use weir_stream::{Checkpoints, OpenError as StreamError, Settings, Stream};
-use weir_table::{LocalStore, OpenError as TableError, PartitionBy, Rule, Spec, Table};
-use weir_types::{LogName, StreamName, SubjectName, TableName};
+use weir_table::{OpenError as TableError, Table};
+use weir_types::{FunctionName, LogName, QueueName, ScheduleName, SequenceNumber, StreamName, SubjectName, TableName};
 
-use crate::dead::{self, DEAD_LETTERS, DeadLetters};
+use crate::dead::{DEAD_LETTERS, DeadLetters};
 use crate::door::Room;
 use crate::folder::{Folder, FolderError};
+use crate::function::{Around, Functions, OpenFunction, OutboxError, Scheduled, needs_outbox};
 use crate::lookups::LookupSet;
-use crate::pipeline::{Parts, Pipeline, source_of};
+use crate::opening::{self, Opening};
+use crate::pipeline::{Parts, Pipeline};
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
+use crate::tables::{Feeds, Planned};
 
-/// How long dead letters are kept as records; their table keeps them on.
-const DEAD_LETTERS_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// Rows that make a commit worthwhile, in bytes of Arrow: one such lot is written while the next gathers.
-const COMMIT_BYTES: u64 = 48 * 1024 * 1024;
-/// Rows that a table may hold in memory before its pipeline waits.
-const BUFFER_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// How long records are kept that are given to a table once more.
+const REDRIVE_RETENTION: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
 
 /// What a node may use.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +42,19 @@ pub struct Options {
     pub log: LogOptions,
     /// The queries'.
     pub query: weir_query::Limits,
+    /// The handlers'.
+    pub handlers: Handlers,
+}
+
+/// What running handlers needs of the process around.
+#[derive(Debug, Clone, Default)]
+pub struct Handlers {
+    /// The command that runs [`weir_lambda::confine::main`]; empty: a plan with handlers does not start.
+    pub launcher: Vec<std::ffi::OsString>,
+    /// Where installed dependencies are kept over data folders; none: in the data folder.
+    pub cache: Option<PathBuf>,
+    /// The node's own address, which handlers find as `AWS_ENDPOINT_URL`.
+    pub endpoint: Option<String>,
 }
 
 /// Why a node did not start.
@@ -63,19 +73,19 @@ pub enum StartError {
     #[error(transparent)]
     Stream(#[from] StreamError),
     /// A schema could not be registered.
-    #[error("register the schema of stream `{stream}`")]
+    #[error("register the schema of `{subject}`")]
     Submit {
-        /// The stream.
-        stream: StreamName,
+        /// Its subject.
+        subject: SubjectName,
         /// The cause.
         #[source]
         source: SubmitError,
     },
     /// A schema contradicts the versions before it.
-    #[error("the schema of stream `{stream}` is refused: {reason}")]
+    #[error("the schema of `{subject}` is refused: {reason}")]
     Schema {
-        /// The stream.
-        stream: StreamName,
+        /// Its subject.
+        subject: SubjectName,
         /// Why, in words, with the field.
         reason: String,
     },
@@ -135,12 +145,36 @@ pub enum StartError {
     /// The query engine can't be made.
     #[error("prepare for queries")]
     Query(#[from] weir_query::QueryError),
-    /// The plan has what this version checks and does not run.
-    #[error("{what} can be checked, and not yet run by this version: remove it for now")]
-    NotYetRun {
-        /// The kind and name.
-        what: String,
+    /// The queues can't be opened.
+    #[error(transparent)]
+    Queues(#[from] weir_queue::OpenError),
+    /// A queue of the plan can't be made.
+    #[error(transparent)]
+    Queue(#[from] weir_queue::CreateError),
+    /// A queue of the plan can't be changed.
+    #[error(transparent)]
+    ChangeQueue(#[from] weir_queue::ChangeError),
+    /// Queues name each other as their dead-letter queues.
+    #[error("queue `{queue}` is its own dead-letter queue, by way of others")]
+    QueueLoop {
+        /// One of them.
+        queue: QueueName,
     },
+    /// Handlers can't be run here.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A handler's code can't be used.
+    #[error("deploy function `{function}`")]
+    Deploy {
+        /// The function.
+        function: FunctionName,
+        /// The cause.
+        #[source]
+        source: weir_lambda::DeployError,
+    },
+    /// What a function has done can't be read.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
     /// A name of weir's own is taken by the plan.
     #[error("`{DEAD_LETTERS}` is a stream and a table of weir's own: name yours otherwise")]
     Reserved,
@@ -160,8 +194,15 @@ pub struct Node {
     folder: Folder,
     engine: Arc<LocalEngine>,
     catalog: Catalog,
+    checkpoints: Owner<Checkpoints>,
     streams: BTreeMap<StreamName, Arc<OpenStream>>,
+    queues: Arc<Queues>,
     lookups: Arc<LookupSet>,
+    plans: BTreeMap<FunctionName, Arc<FunctionPlan>>,
+    functions: Functions,
+    /// Ended with the node: the environments of handlers.
+    host: Arc<Host>,
+    versions: Owner<Versions>,
     pipelines: BTreeMap<TableName, Pipeline>,
     dead_letters: DeadLetters,
     room: Room,
@@ -181,7 +222,6 @@ impl Node {
     /// # Errors
     /// See [`StartError`]. What was started until then is ended.
     pub async fn start(plan: Plan, data: &Path, env: Env, options: Options) -> Result<Arc<Self>, StartError> {
-        refuse_not_yet_run(&plan)?;
         let folder = Folder::open(data)?;
         let engine = Arc::new(LocalEngine::open(&folder.log(), options.log, env.clone())?);
         // Now that the folder is locked, nobody else spills there.
@@ -189,6 +229,7 @@ impl Node {
         let snapshots = Snapshots::new(folder.snapshot_store()?, ObjectPath::default());
         let registry: Owner<Registry> = machine(&*engine, &snapshots, &env).await?;
         let checkpoints: Owner<Checkpoints> = machine(&*engine, &snapshots, &env).await?;
+        let versions: Owner<Versions> = machine(&*engine, &snapshots, &env).await?;
         let catalog = Catalog::new(registry);
         let opening = Opening { env: &env, engine: &*engine, snapshots: &snapshots, catalog: &catalog };
 
@@ -201,14 +242,40 @@ impl Node {
         if streams.insert(dead_name.clone(), dead.clone()).is_some() {
             return Err(StartError::Reserved);
         }
-        let dead_letters = DeadLetters::new(env.clone(), dead.clone());
+        let dead_letters = DeadLetters::new(dead.clone());
+        let queues = Queues::open(engine.clone(), snapshots.clone(), env.clone()).await?;
+        opening::queues(&queues, plan.queues).await?;
         let lookups = Arc::new(LookupSet::load(&env, &plan.lookups)?);
+        let host = Host::new(env.clone(), host_options(&folder, options.handlers))?;
+        let plans: BTreeMap<FunctionName, Arc<FunctionPlan>> =
+            plan.functions.into_iter().map(|(name, plan)| (name, Arc::new(plan))).collect();
+        let around = Around {
+            env: &env,
+            engine: &*engine,
+            snapshots: &snapshots,
+            catalog: &catalog,
+            checkpoints: &checkpoints,
+            streams: &streams,
+            queues: &queues,
+            lookups: &lookups,
+            dead_letters: &dead_letters,
+            host: &host,
+            versions: &versions,
+        };
+        let mut functions = Functions::new();
+        for (name, plan) in plans.iter().filter(|(_, plan)| needs_outbox(plan)) {
+            functions.insert(name.clone(), OpenFunction::open(plan.clone(), &around).await?);
+        }
 
+        let feeds = Feeds { plans: &plans, functions: &functions, streams: &streams, lookups: &lookups };
         let mut parts = Vec::new();
         for table in plan.tables.into_values() {
-            parts.push(Planned::of_plan(table, &plan.functions, &streams, &lookups)?);
+            let redrive = StreamName::of_redrive("table", table.name.as_str());
+            let settings = Settings { shards: 1, retention: REDRIVE_RETENTION, retention_bytes: None };
+            let redrive = Stream::open(&*engine, snapshots.clone(), env.clone(), redrive, settings).await?;
+            parts.push(Planned::of_plan(table, redrive, &feeds)?);
         }
-        parts.push(Planned::of_dead_letters(dead)?);
+        parts.push(Planned::of_dead_letters(dead));
         let opened = futures::future::try_join_all(parts.into_iter().map(|planned| {
             let (env, folder) = (env.clone(), folder.clone());
             async move {
@@ -226,6 +293,7 @@ impl Node {
                 columns: planned.spec.columns.clone(),
                 env: env.clone(),
                 stream: planned.stream,
+                sources: planned.sources,
                 function: planned.function,
                 lookups: lookups.clone(),
                 table: Arc::new(table),
@@ -239,6 +307,10 @@ impl Node {
             };
             pipelines.insert(planned.spec.name.clone(), Pipeline::start(parts));
         }
+        for function in functions.values() {
+            function.start(&around).await?;
+        }
+        start_schedules(&env, &plan.schedules, &functions);
         let queries = weir_query::Engine::new(env.clone(), options.query, &folder.spill())?;
         let node = Arc::new(Self {
             room: Room::new(env.clone()),
@@ -246,13 +318,20 @@ impl Node {
             folder,
             engine,
             catalog,
+            checkpoints,
             streams,
+            queues,
             lookups,
+            plans,
+            functions,
+            host,
+            versions,
             pipelines,
             dead_letters,
             queries,
             tasks: Mutex::default(),
         });
+        node.start_parking();
         node.start_upkeep(plan.lookups);
         Ok(node)
     }
@@ -265,10 +344,14 @@ impl Node {
         for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
+        // Functions first: what they have made is in the tables' streams then.
+        futures::future::join_all(self.functions.values().map(|function| function.stop())).await;
+        self.host.close().await;
         futures::future::join_all(self.pipelines.values().map(Pipeline::stop)).await;
-        for stream in self.streams.values() {
-            if let Err(error) = stream.stream.snapshot().await {
-                tracing::warn!(stream = %stream.stream.name(), %error, "the next start reads the stream's end again");
+        self.queues.close().await;
+        for stream in self.all_streams() {
+            if let Err(error) = stream.snapshot().await {
+                tracing::warn!(stream = %stream.name(), %error, "the next start reads the stream's end again");
             }
         }
         Ok(self.engine.close().await?)
@@ -301,6 +384,49 @@ impl Node {
         &self.streams
     }
 
+    /// Returns every stream of the node, weir's own included.
+    pub(crate) fn all_streams(&self) -> Vec<Arc<Stream>> {
+        let mut all: BTreeMap<StreamName, Arc<Stream>> =
+            self.streams.values().map(|stream| (stream.stream.name().clone(), stream.stream.clone())).collect();
+        let of_functions = self.functions.values();
+        let of_functions = of_functions.flat_map(|function| std::iter::once(&function.stream).chain(&function.redrive));
+        let of_tables = self.pipelines.values().flat_map(Pipeline::sources).map(|source| &source.stream);
+        all.extend(of_functions.chain(of_tables).map(|stream| (stream.name().clone(), stream.clone())));
+        all.into_values().collect()
+    }
+
+    /// Returns the queues.
+    pub fn queues(&self) -> &Arc<Queues> {
+        &self.queues
+    }
+
+    pub(crate) fn functions(&self) -> &Functions {
+        &self.functions
+    }
+
+    pub(crate) fn plans(&self) -> &BTreeMap<FunctionName, Arc<FunctionPlan>> {
+        &self.plans
+    }
+
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    pub(crate) fn versions(&self) -> &Owner<Versions> {
+        &self.versions
+    }
+
+    /// Returns what the kernel enforces on handlers, and what it does not.
+    pub fn confinement(&self) -> Vec<weir_lambda::Confinement> {
+        self.host.confinement()
+    }
+
+    /// Returns how far a function's own stream was carried on.
+    pub(crate) fn forwarded(&self, function: &str, log: &LogName) -> SequenceNumber {
+        let consumer = crate::function::consumer(function);
+        self.checkpoints.read(|all| all.get(&consumer, log)).map_or(SequenceNumber::ZERO, |at| at.next)
+    }
+
     pub(crate) fn lookups(&self) -> &Arc<LookupSet> {
         &self.lookups
     }
@@ -322,30 +448,29 @@ impl Node {
     }
 }
 
-/// What a node would pass over in silence is refused.
-fn refuse_not_yet_run(plan: &Plan) -> Result<(), StartError> {
-    let runs = |function: &FunctionPlan| {
-        matches!(function.body, Body::Sql { .. })
-            && function.outputs.iter().all(|output| matches!(output.to, To::Table(_)))
-            && function.on_failure.is_none()
-    };
-    let what = None
-        .or_else(|| plan.queues.keys().next().map(|name| format!("queue `{name}`")))
-        .or_else(|| plan.schedules.keys().next().map(|name| format!("schedule `{name}`")))
-        .or_else(|| plan.files.keys().next().map(|name| format!("files `{name}`")))
-        .or_else(|| {
-            let function = plan.functions.values().find(|function| !runs(function))?;
-            Some(format!("function `{}`, which is a handler or writes to something else than tables,", function.name))
-        });
-    what.map_or(Ok(()), |what| Err(StartError::NotYetRun { what }))
+fn host_options(folder: &Folder, handlers: Handlers) -> HostOptions {
+    let own = folder.functions();
+    let cache = handlers.cache.unwrap_or_else(|| own.join("cache"));
+    HostOptions { endpoint: handlers.endpoint, ..HostOptions::new(own, cache, handlers.launcher) }
+}
+
+/// Starts each schedule for each function that is on it.
+fn start_schedules(env: &Env, schedules: &BTreeMap<ScheduleName, SchedulePlan>, functions: &Functions) {
+    for function in functions.values() {
+        let On::Schedule(name) = &function.plan.on else { continue };
+        if let (Some(plan), Some(events)) = (schedules.get(name), &function.events) {
+            function.run_on(Scheduled::new(env.clone(), plan, events.clone()));
+        }
+    }
 }
 
 /// A table that has read further than the log goes was fed from another data folder: records that come now would be taken
 /// for those that it has.
 fn refuse_ahead_of_log(planned: &Planned, table: &Table) -> Result<(), StartError> {
     let positions = table.positions();
-    for shard in planned.stream.stream.shards() {
-        let read = positions.get(&source_of(&planned.stream, shard.id())).copied().unwrap_or(0);
+    for source in &planned.sources {
+        let shard = source.shard();
+        let read = positions.get(&source.source()).copied().unwrap_or(0);
         let tail = shard.bounds().tail;
         if read > tail.0 {
             let log = shard.log().name().clone();
@@ -362,173 +487,4 @@ async fn machine<M: weir_machine::Machine>(
 ) -> Result<Owner<M>, StartError> {
     let log = engine.log(&LogName::machine(M::NAME)).await?;
     Ok(Owner::open(log, snapshots.clone(), env.clone(), MachineOptions::default()).await?)
-}
-
-/// What opening a stream needs.
-struct Opening<'a> {
-    env: &'a Env,
-    engine: &'a dyn Engine,
-    snapshots: &'a Snapshots,
-    catalog: &'a Catalog,
-}
-
-impl Opening<'_> {
-    async fn stream(&self, plan: StreamPlan) -> Result<Arc<OpenStream>, StartError> {
-        self.refuse_fewer_shards(&plan)?;
-        let settings =
-            Settings { shards: plan.shards, retention: plan.retention, retention_bytes: plan.retention_bytes };
-        let stream =
-            Stream::open(self.engine, self.snapshots.clone(), self.env.clone(), plan.name.clone(), settings).await?;
-        self.register(&plan.name, &plan.schema, plan.compatibility).await?;
-        Ok(Arc::new(OpenStream::new(stream, plan.schema, plan.key, plan.null_text)))
-    }
-
-    /// Records in a shard that the plan does not have any more would never be read.
-    fn refuse_fewer_shards(&self, plan: &StreamPlan) -> Result<(), StartError> {
-        let prefix = format!("stream/{}/", plan.name);
-        let highest = self
-            .engine
-            .names()
-            .iter()
-            .filter_map(|name| name.as_str().strip_prefix(&prefix)?.parse::<u32>().ok())
-            .max();
-        match highest {
-            Some(highest) if highest >= plan.shards => {
-                Err(StartError::FewerShards { stream: plan.name.clone(), shards: plan.shards, before: highest + 1 })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn dead_letter_stream(&self) -> Result<Arc<OpenStream>, StartError> {
-        let name: StreamName = DEAD_LETTERS.parse().expect("the name follows the rule");
-        let settings = Settings { shards: 1, retention: DEAD_LETTERS_RETENTION, retention_bytes: None };
-        let stream =
-            Stream::open(self.engine, self.snapshots.clone(), self.env.clone(), name.clone(), settings).await?;
-        let schema = dead::schema();
-        self.register(&name, &schema, None).await?;
-        Ok(Arc::new(OpenStream::new(stream, schema, None, None)))
-    }
-
-    /// Registers a stream's schema as the next version of its subject, `NAME-value` as Confluent's clients call it.
-    async fn register(
-        &self,
-        name: &StreamName,
-        schema: &Schema,
-        level: Option<Compatibility>,
-    ) -> Result<(), StartError> {
-        let submit = |source| StartError::Submit { stream: name.clone(), source };
-        let refused = |reason: String| StartError::Schema { stream: name.clone(), reason };
-        let subject: SubjectName = format!("{name}-value").parse().expect("a stream's name and a suffix are a subject");
-        let known = self.catalog.read(|registry| {
-            let latest = registry.latest(&subject).map(|version| version.schema.to_json() == schema.to_json());
-            latest == Some(true) && level.is_none_or(|level| registry.compatibility(&subject) == level)
-        });
-        if known {
-            return Ok(());
-        }
-        if let Some(level) = level {
-            self.catalog.set_compatibility(Some(subject.clone()), level).await.map_err(submit)?;
-        }
-        match self.catalog.register(subject, schema.to_json().to_owned()).await.map_err(submit)? {
-            Outcome::Registered { .. } | Outcome::Unchanged { .. } => Ok(()),
-            Outcome::Incompatible { level, reasons } => {
-                let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-                Err(refused(format!("under {level} it contradicts the version before: {}", reasons.join("; "))))
-            }
-            Outcome::Invalid { error } => Err(refused(error.to_string())),
-            other => Err(refused(format!("{other:?}"))),
-        }
-    }
-}
-
-/// A table of the plan with what feeds it, before it is opened.
-struct Planned {
-    spec: Spec,
-    location: Option<Url>,
-    stream: Arc<OpenStream>,
-    function: Option<Arc<dyn Function>>,
-}
-
-impl Planned {
-    fn of_plan(
-        plan: TablePlan,
-        functions: &BTreeMap<weir_types::FunctionName, FunctionPlan>,
-        streams: &BTreeMap<StreamName, Arc<OpenStream>>,
-        lookups: &LookupSet,
-    ) -> Result<Self, StartError> {
-        let stream = plan.stream.as_ref().and_then(|stream| streams.get(stream));
-        let stream = stream.expect("the plan was checked: its tables are behind streams").clone();
-        let mut columns = plan.columns;
-        let function: Option<Arc<dyn Function>> = match &plan.source {
-            TableSource::Stream(_) => None,
-            TableSource::Function { function: name, output } => {
-                let function = functions.get(name).expect("the plan was checked: its references lead somewhere");
-                let output = function.outputs.iter().find(|known| known.name == *output);
-                let sql = output.and_then(|output| output.sql.as_deref());
-                let sql = sql.expect("the plan was checked: its tables are behind SQL");
-                let input = arrow_schema(&stream.schema).expect("the plan was checked: its schemas have columns");
-                let planned = SqlFunction::plan(sql, input, lookups.columns())
-                    .map_err(|source| StartError::Function { function: name.to_string(), source })?;
-                columns = planned.output();
-                Some(Arc::new(planned))
-            }
-        };
-        let rule = |rule| match rule {
-            weir_config::Rule::Keep => Rule::Keep,
-            weir_config::Rule::DeadLetter => Rule::DeadLetter,
-        };
-        let mut spec = Spec::new(plan.name, columns);
-        spec.partition_by = match plan.partition_by {
-            weir_config::PartitionBy::None => PartitionBy::None,
-            weir_config::PartitionBy::Day(column) => PartitionBy::Day(column),
-            weir_config::PartitionBy::Hour(column) => PartitionBy::Hour(column),
-        };
-        spec.buckets = plan.buckets;
-        spec.unique_by = plan.unique_by;
-        spec.lookback = plan.lookback;
-        spec.late = rule(plan.late);
-        spec.timeless = rule(plan.timeless);
-        spec.freshness = plan.freshness;
-        spec.commit_bytes = COMMIT_BYTES;
-        spec.buffer_bytes_max = BUFFER_BYTES_MAX;
-        if let Some(size) = plan.target_file_size {
-            spec.target_file_bytes = size.0;
-        }
-        Ok(Self { spec, location: plan.location, stream, function })
-    }
-
-    fn of_dead_letters(stream: Arc<OpenStream>) -> Result<Self, StartError> {
-        let columns =
-            arrow_schema(&stream.schema).expect("the schema of dead letters is part of the program, and tested");
-        let name = DEAD_LETTERS.parse().expect("the name follows the rule");
-        let spec = Spec { unique_by: vec!["id".to_owned()], ..Spec::new(name, columns) };
-        Ok(Self { spec, location: None, stream, function: None })
-    }
-
-    async fn open(&self, folder: &Folder, env: &Env) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
-        let (store, root): (Arc<dyn ObjectStore>, Url) = match &self.location {
-            Some(location) if location.scheme() != "file" => {
-                let (store, _) = object_store::parse_url_opts(location, std::env::vars()).map_err(|source| {
-                    StartError::Location { table: self.spec.name.clone(), location: location.clone(), source }
-                })?;
-                (Arc::from(store), location.clone())
-            }
-            location => {
-                let path = match location {
-                    Some(location) => std::path::PathBuf::from(location.path()),
-                    None => folder.table(self.spec.name.as_str()),
-                };
-                std::fs::create_dir_all(&path).map_err(|source| FolderError::Io {
-                    action: "make folder",
-                    path: path.clone(),
-                    source,
-                })?;
-                let root = Url::from_directory_path(&path).expect("the data folder's path is absolute");
-                (Arc::new(LocalStore::new()), root)
-            }
-        };
-        let table = Table::open(self.spec.clone(), store.clone(), root, env.clone()).await?;
-        Ok((table, store))
-    }
 }

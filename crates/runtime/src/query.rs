@@ -70,7 +70,7 @@ impl Node {
     /// Waits until a table has all that is durable at this moment.
     async fn catch_up(&self, name: &str, pipeline: &Pipeline) -> Result<(), QueryFailed> {
         let target: Vec<SequenceNumber> =
-            pipeline.stream().stream.shards().iter().map(|shard| shard.bounds().tail).collect();
+            pipeline.sources().iter().map(|source| source.shard().bounds().tail).collect();
         let mut applied = pipeline.applied();
         let reached = |applied: &Vec<SequenceNumber>| applied.iter().zip(&target).all(|(at, target)| at >= target);
         let waited = self.queries.limits().time;

@@ -1,10 +1,14 @@
 //! What a node says of itself.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::Serialize;
+use weir_config::{Body, On};
+use weir_lambda::Handler;
 use weir_types::{SequenceNumber, ShardId, Timestamp};
 
+use crate::function::OpenFunction;
 use crate::node::Node;
 
 /// The state of a node.
@@ -18,6 +22,10 @@ pub struct Status {
     pub log_bytes: u64,
     /// Streams, by name.
     pub streams: Vec<StreamStatus>,
+    /// Queues, by name; without weir's own.
+    pub queues: Vec<QueueStatus>,
+    /// Functions that are more than the pipelines of their tables, by name.
+    pub functions: Vec<FunctionStatus>,
     /// Lookups, by name.
     pub lookups: Vec<LookupStatus>,
     /// Tables, by name.
@@ -58,6 +66,70 @@ pub struct ShardStatus {
     pub head: SequenceNumber,
     /// The next record's place.
     pub tail: SequenceNumber,
+}
+
+/// The state of a queue. Counts of what was done are since the node was started.
+#[derive(Debug, Clone, Serialize)]
+pub struct QueueStatus {
+    /// Its name.
+    pub name: String,
+    /// Messages that can be received.
+    pub ready: u64,
+    /// Messages that are hidden by a lease.
+    pub in_flight: u64,
+    /// Messages whose delay is not over.
+    pub delayed: u64,
+    /// When the oldest of them was sent.
+    pub oldest_sent_at: Option<Timestamp>,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages given out.
+    pub received: u64,
+    /// Messages deleted.
+    pub deleted: u64,
+    /// Messages given up.
+    pub dead_lettered: u64,
+    /// Messages that grew too old.
+    pub expired: u64,
+}
+
+/// The state of a function. Counts of what was done are since the node was started.
+#[derive(Debug, Clone, Serialize)]
+pub struct FunctionStatus {
+    /// Its name.
+    pub name: String,
+    /// What it is on, such as `stream/flights`.
+    pub on: String,
+    /// `sql` or `handler`.
+    pub kind: &'static str,
+    /// The version that runs, of a handler.
+    pub version: Option<u64>,
+    /// Records and messages that wait for it.
+    pub behind: u64,
+    /// Runs that succeeded, in part at least.
+    pub runs: u64,
+    /// Records and messages of these.
+    pub items: u64,
+    /// Runs that failed.
+    pub failures: u64,
+    /// Records that it made.
+    pub made: u64,
+    /// Records and messages that it gave up.
+    pub dead_lettered: u64,
+    /// Records that were gone before it had read them.
+    pub lost: u64,
+    /// Environments that run an invocation, of a handler.
+    pub running: usize,
+    /// Environments that are kept warm, of a handler.
+    pub idle: usize,
+    /// Environments that were started, of a handler.
+    pub cold_starts: u64,
+    /// Invocations that were refused for want of an environment, of a handler.
+    pub throttles: u64,
+    /// Why it stands still, if it does.
+    pub trouble: Option<String>,
 }
 
 /// The state of a lookup.
@@ -108,6 +180,41 @@ pub struct TableStatus {
     pub trouble: Option<String>,
 }
 
+impl OpenFunction {
+    fn status(&self) -> FunctionStatus {
+        let counts = self.counters.get();
+        let stats = self.handler.as_ref().map(|handler| handler.stats()).unwrap_or_default();
+        let live = |handler: &Arc<Handler>| handler.versions().into_iter().find(|version| version.live);
+        FunctionStatus {
+            name: self.plan.name.to_string(),
+            on: match &self.plan.on {
+                On::Stream { stream, .. } => format!("stream/{stream}"),
+                On::Queue(queue) => format!("queue/{queue}"),
+                On::Schedule(schedule) => format!("schedule/{schedule}"),
+                On::Files(files) => format!("files/{files}"),
+                On::Invocation => "invocation".to_owned(),
+            },
+            kind: match self.plan.body {
+                Body::Sql { .. } => "sql",
+                Body::Handler(_) => "handler",
+            },
+            version: self.handler.as_ref().and_then(live).map(|version| version.number),
+            behind: self.behind(),
+            runs: counts.runs,
+            items: counts.items,
+            failures: counts.failures,
+            made: counts.made,
+            dead_lettered: counts.dead_lettered,
+            lost: counts.lost,
+            running: stats.running,
+            idle: stats.idle,
+            cold_starts: stats.cold_starts,
+            throttles: stats.throttles,
+            trouble: self.trouble.get(),
+        }
+    }
+}
+
 impl Node {
     /// Returns the node's state at this moment.
     pub fn status(&self) -> Status {
@@ -116,6 +223,8 @@ impl Node {
             data: self.folder().root().display().to_string(),
             log_bytes: weir_log::Engine::bytes(self.engine()),
             streams: self.stream_statuses(),
+            queues: self.queue_statuses(),
+            functions: self.functions().values().map(|function| function.status()).collect(),
             lookups: self
                 .lookups()
                 .freshness()
@@ -156,6 +265,28 @@ impl Node {
                     refused: count(&stream.counters.refused),
                     dead_lettered: count(&stream.counters.dead_lettered),
                     shards,
+                }
+            })
+            .collect()
+    }
+
+    fn queue_statuses(&self) -> Vec<QueueStatus> {
+        let queues = self.queues().list().into_iter().filter(|queue| !queue.name().is_internal());
+        queues
+            .map(|queue| {
+                let stats = queue.stats();
+                QueueStatus {
+                    name: queue.name().to_string(),
+                    ready: stats.ready,
+                    in_flight: stats.in_flight,
+                    delayed: stats.delayed,
+                    oldest_sent_at: stats.oldest_sent_at,
+                    bytes: stats.bytes,
+                    sent: stats.sent,
+                    received: stats.received,
+                    deleted: stats.deleted,
+                    dead_lettered: stats.dead_lettered,
+                    expired: stats.expired,
                 }
             })
             .collect()

@@ -5,10 +5,11 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use weir_config::LookupPlan;
-use weir_types::{LookupName, SequenceNumber};
+use weir_stream::Stream;
+use weir_types::{LookupName, SequenceNumber, ShardId};
 
+use crate::function::OpenFunction;
 use crate::node::Node;
-use crate::pipeline::source_of;
 
 /// How often old records and files are looked for.
 const ROUND: Duration = Duration::from_secs(10);
@@ -27,25 +28,49 @@ impl Node {
     }
 
     async fn upkeep_streams(&self) {
-        for (name, stream) in self.streams() {
-            let hold = |shard| {
-                let committed = self.pipelines().values().filter(|pipeline| pipeline.stream().stream.name() == name);
-                committed
-                    .map(|pipeline| {
-                        let place = pipeline.table().positions().get(&source_of(stream, shard)).copied();
-                        SequenceNumber(place.unwrap_or(0))
-                    })
-                    .min()
-            };
-            match stream.stream.retain(self.env().now(), hold).await {
+        for stream in self.all_streams() {
+            match stream.retain(self.env().now(), |shard| self.needed_from(&stream, shard)).await {
                 Ok(0) => {}
-                Ok(forgotten) => tracing::info!(stream = %name, forgotten, "old records were forgotten"),
-                Err(error) => tracing::warn!(stream = %name, %error, "old records could not be forgotten"),
+                Ok(forgotten) if stream.name().is_internal() => {
+                    tracing::debug!(stream = %stream.name(), forgotten, "what was taken on was forgotten");
+                }
+                Ok(forgotten) => tracing::info!(stream = %stream.name(), forgotten, "old records were forgotten"),
+                Err(error) => tracing::warn!(stream = %stream.name(), %error, "old records could not be forgotten"),
             }
-            if let Err(error) = stream.stream.snapshot_if_due().await {
-                tracing::warn!(stream = %name, %error, "the producers could not be remembered");
+            if let Err(error) = stream.snapshot_if_due().await {
+                tracing::warn!(stream = %stream.name(), %error, "the producers could not be remembered");
             }
         }
+    }
+
+    /// Returns the first record of a shard that somebody of this node still has to read.
+    fn needed_from(&self, stream: &Arc<Stream>, shard: ShardId) -> Option<SequenceNumber> {
+        let name = stream.name();
+        let sources = self.pipelines().values().flat_map(|pipeline| {
+            let read = pipeline.sources().iter().filter(|source| source.stream.name() == name && source.id == shard);
+            read.map(|source| pipeline.table().positions().get(&source.source()).copied().unwrap_or(0))
+        });
+        let functions = self.functions().values().filter_map(|function| {
+            if function.on_stream() == Some(name) {
+                // A function that has not begun needs all.
+                return Some(function.needs_from(shard).unwrap_or_default().0);
+            }
+            if function.redrive.as_ref().is_some_and(|redrive| redrive.name() == name) {
+                return Some(function.needs_redriven_from().unwrap_or_default().0);
+            }
+            if function.stream.name() == name {
+                return Some(self.needed_of_outbox(function, shard).0);
+            }
+            None
+        });
+        sources.chain(functions).min().map(SequenceNumber)
+    }
+
+    /// Returns how far a function's own stream was carried on. Its last record stays in any case: that is its state.
+    fn needed_of_outbox(&self, function: &OpenFunction, shard: ShardId) -> SequenceNumber {
+        let shard = &function.stream.shards()[shard.0 as usize];
+        let carried = self.forwarded(function.plan.name.as_str(), shard.log().name());
+        carried.min(SequenceNumber(shard.bounds().tail.0.saturating_sub(1)))
     }
 
     async fn upkeep_tables(&self, vacuum: bool) {
@@ -88,6 +113,7 @@ async fn keep_up(node: Weak<Node>) {
         env.sleep(env.jitter(ROUND)).await;
         let Some(node) = node.upgrade() else { return };
         node.upkeep_streams().await;
+        node.queues().upkeep().await;
         let vacuum = env.elapsed().saturating_sub(vacuumed) >= VACUUM_ROUND;
         if vacuum {
             vacuumed = env.elapsed();

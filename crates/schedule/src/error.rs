@@ -97,7 +97,7 @@ pub enum ParseError {
         hint: Option<String>,
     },
     /// A field that can't be understood.
-    #[error("`{text}`: the {field} at character {at} is `{found}`, where {} is allowed{}", field.allowed(), meant(hint))]
+    #[error("`{text}`: the {field} at character {at} is `{found}`; allowed is {}{}", field.allowed(), meant(hint))]
     Field {
         /// The text.
         text: String,

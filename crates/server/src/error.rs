@@ -1,6 +1,7 @@
 //! What an HTTP client is told when something fails.
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,8 @@ pub enum ErrorCode {
     QueryLimit,
     /// A table has not caught up with what was acknowledged.
     TableBehind,
+    /// A function could not be run, or what it returned is not what it should.
+    FunctionFailed,
     /// The server takes in as much as it can.
     Busy,
     /// The disk is full.
@@ -61,6 +64,7 @@ impl ErrorCode {
             Self::ProducerOutOfOrder | Self::IncompatibleSchema => StatusCode::CONFLICT,
             Self::Trimmed => StatusCode::GONE,
             Self::QueryLimit => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::FunctionFailed => StatusCode::BAD_GATEWAY,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::TableBehind | Self::Closing => StatusCode::SERVICE_UNAVAILABLE,
@@ -85,6 +89,7 @@ impl ErrorCode {
             | Self::Trimmed
             | Self::Damaged
             | Self::InvalidQuery
+            | Self::FunctionFailed
             | Self::QueryLimit => false,
         }
     }
@@ -150,6 +155,12 @@ impl ErrorReply {
             cause = error.source();
         }
         Self::new(code, message)
+    }
+}
+
+impl From<QueryRejection> for ErrorReply {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(ErrorCode::InvalidRequest, rejection.body_text())
     }
 }
 

@@ -1,4 +1,4 @@
-//! HTTP on one port: the native API under `/v1`, readiness, and metrics.
+//! HTTP on one port: the native API under `/v1`, Lambda's way to invoke functions, the SQS wire API, readiness, and metrics.
 //!
 //! Handlers translate and nothing more: what they do is a method of [`weir_runtime::Node`], so that the CLI and tests can do
 //! the same without HTTP. Every connection has limits: how many there are, how long a head may take, how long a body may
@@ -6,9 +6,12 @@
 
 mod body;
 mod error;
+mod functions;
+mod invoke;
 mod listen;
 mod metrics;
 mod query;
+mod queues;
 mod records;
 mod routes;
 mod rows;

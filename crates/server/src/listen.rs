@@ -11,9 +11,11 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tower::ServiceExt;
 use weir_env::Env;
 use weir_runtime::Node;
 
+use crate::invoke::Peer;
 use crate::routes;
 
 /// Connections that are open at once. More wait in the operating system's queue.
@@ -69,7 +71,11 @@ pub async fn serve(listener: TcpListener, node: Arc<Node>, stop: impl Future<Out
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%peer, %error, "TCP_NODELAY");
         }
-        let service = TowerToHyperService::new(service.clone());
+        let with_peer = service.clone().map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            request.map(axum::body::Body::new)
+        });
+        let service = TowerToHyperService::new(with_peer);
         let (builder, watcher, env) = (builder.clone(), graceful.watcher(), env.clone());
         connections.spawn(async move {
             // Which HTTP it is the first bytes tell, and hyper waits for those without a limit.

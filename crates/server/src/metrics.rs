@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use weir_runtime::Node;
+use weir_runtime::{FunctionStatus, Node, QueueStatus};
 
 struct Page(String);
 
@@ -89,5 +89,65 @@ pub(crate) async fn metrics(State(node): State<Arc<Node>>) -> Response {
         "1 while the table's pipeline can't go on.",
         tables(|table| u64::from(table.trouble.is_some())),
     );
+    queues(&mut page, &status.queues);
+    functions(&mut page, &status.functions);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page.0).into_response()
+}
+
+fn queues(page: &mut Page, queues: &[QueueStatus]) {
+    let values = |pick: fn(&QueueStatus) -> u64| -> Vec<(String, u64)> {
+        queues.iter().map(|queue| (format!("{{queue=\"{}\"}}", queue.name), pick(queue))).collect()
+    };
+    page.metric("weir_queue_ready", "gauge", "Messages that can be received.", values(|queue| queue.ready));
+    page.metric("weir_queue_in_flight", "gauge", "Messages hidden by a lease.", values(|queue| queue.in_flight));
+    page.metric("weir_queue_delayed", "gauge", "Messages whose delay is not over.", values(|queue| queue.delayed));
+    page.metric("weir_queue_bytes", "gauge", "Bytes of the messages.", values(|queue| queue.bytes));
+    page.metric("weir_queue_sent_total", "counter", "Messages sent.", values(|queue| queue.sent));
+    page.metric("weir_queue_received_total", "counter", "Messages given out.", values(|queue| queue.received));
+    page.metric("weir_queue_deleted_total", "counter", "Messages deleted.", values(|queue| queue.deleted));
+    page.metric("weir_queue_dead_lettered_total", "counter", "Messages given up.", values(|queue| queue.dead_lettered));
+    page.metric("weir_queue_expired_total", "counter", "Messages that grew too old.", values(|queue| queue.expired));
+}
+
+fn functions(page: &mut Page, functions: &[FunctionStatus]) {
+    let values = |pick: fn(&FunctionStatus) -> u64| -> Vec<(String, u64)> {
+        functions.iter().map(|function| (format!("{{function=\"{}\"}}", function.name), pick(function))).collect()
+    };
+    let help = "Records and messages that wait for the function.";
+    page.metric("weir_function_behind", "gauge", help, values(|function| function.behind));
+    page.metric("weir_function_runs_total", "counter", "Runs that succeeded.", values(|function| function.runs));
+    page.metric(
+        "weir_function_items_total",
+        "counter",
+        "Records and messages of these.",
+        values(|function| function.items),
+    );
+    page.metric("weir_function_failures_total", "counter", "Runs that failed.", values(|function| function.failures));
+    page.metric("weir_function_made_total", "counter", "Records made.", values(|function| function.made));
+    let help = "Records and messages given up.";
+    page.metric("weir_function_dead_lettered_total", "counter", help, values(|function| function.dead_lettered));
+    let help = "Records gone before the function had read them.";
+    page.metric("weir_function_lost_total", "counter", help, values(|function| function.lost));
+    let help = "Environments that run an invocation.";
+    page.metric("weir_function_running", "gauge", help, values(|function| function.running as u64));
+    page.metric("weir_function_idle", "gauge", "Environments kept warm.", values(|function| function.idle as u64));
+    page.metric(
+        "weir_function_cold_starts_total",
+        "counter",
+        "Environments started.",
+        values(|function| function.cold_starts),
+    );
+    page.metric(
+        "weir_function_throttles_total",
+        "counter",
+        "Invocations refused.",
+        values(|function| function.throttles),
+    );
+    let help = "1 while the function can't go on.";
+    page.metric(
+        "weir_function_standing_still",
+        "gauge",
+        help,
+        values(|function| u64::from(function.trouble.is_some())),
+    );
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -100,12 +101,17 @@ fn failure(failed: &Failed) -> ErrorReply {
 fn write_code(error: &WriteError) -> ErrorCode {
     match error {
         WriteError::Producer(_) => ErrorCode::ProducerOutOfOrder,
-        WriteError::Append { source, .. } => match source {
-            AppendError::Busy { .. } => ErrorCode::Busy,
-            AppendError::DiskFull { .. } => ErrorCode::DiskFull,
-            AppendError::Closed => ErrorCode::Closing,
-            AppendError::Conflict { .. } | AppendError::Limit { .. } | AppendError::Io { .. } => ErrorCode::Internal,
-        },
+        WriteError::Append { source, .. } => append_code(source),
+    }
+}
+
+/// Says what a client is told when the log does not take something.
+pub(crate) fn append_code(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::Busy { .. } => ErrorCode::Busy,
+        AppendError::DiskFull { .. } => ErrorCode::DiskFull,
+        AppendError::Closed => ErrorCode::Closing,
+        AppendError::Conflict { .. } | AppendError::Limit { .. } | AppendError::Io { .. } => ErrorCode::Internal,
     }
 }
 
@@ -135,10 +141,10 @@ fn hundred() -> usize {
 pub(crate) async fn tail(
     State(node): State<Arc<Node>>,
     Path(stream): Path<String>,
-    query: Result<Query<TailQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<TailQuery>, QueryRejection>,
 ) -> Result<Response, ErrorReply> {
     let invalid = |message: String| ErrorReply::new(ErrorCode::InvalidRequest, message);
-    let Query(query) = query.map_err(|error| invalid(error.body_text()))?;
+    let Query(query) = query?;
     let stream: StreamName =
         stream.parse().map_err(|error| ErrorReply::new(ErrorCode::NotFound, format!("stream: {error}")))?;
     let start = Node::parse_start(&query.from).ok_or_else(|| {

@@ -3,19 +3,54 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::routing::{any, delete, get, post, put};
 use weir_runtime::Node;
+use weir_sqs::{Options as SqsOptions, Sqs};
 
 use crate::error::{ErrorCode, ErrorReply};
-use crate::{metrics, query, records, schemas, status};
+use crate::{functions, invoke, metrics, query, queues, records, schemas, status};
 
+/// Every path. Requests of SQS's clients are told by their headers and bodies, and may come to any path; they are looked
+/// for first.
 pub(crate) fn router(node: Arc<Node>) -> Router {
+    let sqs = Arc::new(Sqs::new(node.queues().clone(), node.env().clone(), SqsOptions::default()));
+    let native = native(node);
+    Router::new().fallback_service(native.layer(axum::middleware::from_fn(move |request: Request, next: Next| {
+        let sqs = sqs.clone();
+        async move {
+            let (head, body) = request.into_parts();
+            let is_sqs = Sqs::speaks(&head);
+            let request = Request::from_parts(head, body);
+            if is_sqs { sqs.answer(request).await } else { next.run(request).await }
+        }
+    })))
+}
+
+fn native(node: Arc<Node>) -> Router {
     Router::new()
         .route("/", get(status::welcome))
         .route("/healthz", get(status::healthy))
         .route("/metrics", get(metrics::metrics))
         .route("/v1/status", get(status::status))
         .route("/v1/streams/{stream}/records", post(records::deliver).get(records::tail))
+        .route("/v1/queues", get(queues::list))
+        .route("/v1/queues/{queue}", put(queues::create).delete(queues::delete))
+        .route("/v1/queues/{queue}/messages", post(queues::send).get(queues::look))
+        .route("/v1/queues/{queue}/purge", post(queues::purge))
+        .route("/v1/queues/{queue}/moves", post(queues::redrive).get(queues::moves))
+        .route("/v1/queues/{queue}/moves/{id}", delete(queues::cancel_move))
+        .route("/v1/functions", get(functions::list))
+        .route("/v1/functions/{function}/versions", get(functions::versions))
+        .route("/v1/functions/{function}/rollback", post(functions::rollback))
+        .route("/v1/functions/{function}/deploy", post(functions::deploy))
+        .route("/v1/functions/{function}/logs", get(functions::logs))
+        .route("/2015-03-31/functions/{function}/invocations", post(invoke::invoke))
+        .route("/functions/{function}", any(invoke::url))
+        .route("/functions/{function}/{*path}", any(invoke::url))
+        .route("/_localstack/health", get(status::localstack))
+        .route("/_localstack/init", get(status::localstack))
         .route("/v1/query", post(query::query))
         .route("/v1/schemas", get(schemas::list))
         .route("/v1/schemas/{subject}", get(schemas::get).post(schemas::register))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use serde_json::{Value, json};
 use weir_runtime::{Node, Status};
 
 /// What a browser or `curl` at the root is told.
@@ -13,13 +14,29 @@ pub(crate) async fn welcome() -> String {
          POST /v1/streams/NAME/records   records in: NDJSON, JSON, CSV, Avro, by content type\n\
          GET  /v1/streams/NAME/records   records out: ?shard=0&from=oldest&limit=100&wait=5s\n\
          POST /v1/query                  SQL in, rows out: NDJSON, CSV or Arrow\n\
-         GET  /v1/status                 streams, tables, lookups\n\
+         POST /v1/queues/NAME/messages   a message in: the whole body, or with application/x-ndjson each line\n\
+         GET  /v1/queues/NAME/messages   what waits there: ?from=0&limit=20\n\
+         POST /                          the SQS API: --endpoint-url of the AWS CLI, endpoint_url of boto3\n\
+         POST /2015-03-31/functions/NAME/invocations   Lambda's Invoke\n\
+         ANY  /functions/NAME/...        a function's URL: the request as its event, its response as yours\n\
+         GET  /v1/functions              functions, and what confines handlers\n\
+         GET  /v1/status                 streams, queues, functions, tables, lookups\n\
          GET  /v1/schemas                subjects and their versions\n\
          POST /v1/schemas/SUBJECT        a schema as the subject's next version\n\
          GET  /metrics                   the same for Prometheus\n\
          GET  /healthz                   200 while the server serves\n",
         env!("CARGO_PKG_VERSION")
     )
+}
+
+/// Readiness as scripts for LocalStack ask for it.
+pub(crate) async fn localstack() -> Json<Value> {
+    Json(json!({
+        "services": { "sqs": "running", "lambda": "running" },
+        "edition": "weir",
+        "version": env!("CARGO_PKG_VERSION"),
+        "completed": true,
+    }))
 }
 
 pub(crate) async fn healthy() -> &'static str {

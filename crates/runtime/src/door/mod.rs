@@ -117,7 +117,7 @@ impl Node {
         let mut chunk = body.next().await?;
         let mut share = self.room().enter().await?;
         let writer = stream.stream.write(delivery.batch).await?;
-        let mut sink = Sink::new(stream.clone(), writer, report);
+        let mut sink = Sink::new(self.env(), stream.clone(), writer, report);
         let mut parser = Parser::new(stream, delivery.format, Arc::new(self.registry().clone()));
         let result = async {
             while let Some(bytes) = chunk {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use weir_env::Env;
 use weir_schema::{
     ContainerReader, CsvOptions, CsvReader, Extractor, Form, JsonEncoder, LineSplitter, Lookup, RecordError, Schema,
     ValueSplitter, WireError, wire,
@@ -17,6 +18,7 @@ use crate::streams::OpenStream;
 
 /// Where checked records go, and where the others are noted.
 pub(super) struct Sink<'r> {
+    env: &'r Env,
     stream: Arc<OpenStream>,
     writer: Writer,
     report: &'r mut Report,
@@ -27,8 +29,17 @@ pub(super) struct Sink<'r> {
 }
 
 impl<'r> Sink<'r> {
-    pub fn new(stream: Arc<OpenStream>, writer: Writer, report: &'r mut Report) -> Self {
-        Self { stream, writer, report, letters: Vec::new(), keys: Vec::new(), ranges: Vec::new(), flush_due: false }
+    pub fn new(env: &'r Env, stream: Arc<OpenStream>, writer: Writer, report: &'r mut Report) -> Self {
+        Self {
+            env,
+            stream,
+            writer,
+            report,
+            letters: Vec::new(),
+            keys: Vec::new(),
+            ranges: Vec::new(),
+            flush_due: false,
+        }
     }
 
     /// Takes a checked record of the given schema.
@@ -67,15 +78,16 @@ impl<'r> Sink<'r> {
     fn keep(&mut self, line: u64, form: Form, payload: &[u8], key: &str) {
         self.report.received += 1;
         self.report.dead_lettered += 1;
-        self.letters.push(Letter {
-            source: format!("door/{}", self.stream.stream.name()),
-            place: None,
-            target: format!("stream/{}", self.stream.stream.name()),
-            cause: Cause::UnknownSchema,
-            error: format!("record {line}: no schema is registered for {key} ({form:?})"),
-            fingerprint: None,
-            payload: payload.to_vec(),
-        });
+        let stream = self.stream.stream.name();
+        let error = format!("record {line}: no schema is registered for {key} ({form:?})");
+        self.letters.push(Letter::of_delivery(
+            self.env,
+            format!("door/{stream}"),
+            format!("stream/{stream}"),
+            Cause::UnknownSchema,
+            error,
+            payload.to_vec(),
+        ));
     }
 
     /// Stores what is due.

@@ -7,11 +7,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use weir_stream::CheckpointCommand;
 use weir_table::{AppendError, CommitError, Committed, Refused, Rule, SourceId};
-use weir_types::{LogName, SequenceNumber};
+use weir_types::SequenceNumber;
 
 use super::read::Prepared;
-use super::{Parts, Trouble, source_of};
-use crate::dead::{Cause, Letter};
+use super::{Parts, Trouble};
+use crate::dead::Letter;
 
 /// How long places wait for a commit when no rows do: after repeats only, say.
 const PLACES_LINGER: Duration = Duration::from_secs(30);
@@ -130,15 +130,11 @@ impl Applier {
     /// Tells the checkpoints how far the table is. The table itself is what counts: one that is missed is no loss.
     async fn checkpoint(&self) {
         let positions = self.parts.table.positions();
-        let read = self
-            .parts
-            .stream
-            .stream
-            .shards()
-            .iter()
-            .filter_map(|shard| {
-                let place = positions.get(&source_of(&self.parts.stream, shard.id()))?;
-                Some((LogName::shard(self.parts.stream.stream.name(), shard.id()), SequenceNumber(*place)))
+        let sources = self.parts.sources.iter();
+        let read = sources
+            .filter_map(|source| {
+                let place = positions.get(&source.source())?;
+                Some((source.shard().log().name().clone(), SequenceNumber(*place)))
             })
             .collect();
         let consumer = format!("table/{}", self.parts.name);
@@ -148,9 +144,9 @@ impl Applier {
     }
 
     async fn apply(&mut self, prepared: Prepared) -> Result<(), Fenced> {
-        let Prepared { shard, next, rows, letters } = prepared;
+        let Prepared { source, next, rows, letters } = prepared;
         self.park(letters).await;
-        let seen = [(source_of(&self.parts.stream, shard), next.0)];
+        let seen = [(self.parts.sources[source].source(), next.0)];
         let rows = rows.unwrap_or_else(|| arrow::array::RecordBatch::new_empty(self.parts.columns.clone()));
         // A commit under way could take these places before the letters of refused rows are durable.
         let spec = self.parts.table.spec();
@@ -161,7 +157,7 @@ impl Applier {
         }
         let refused = self.append(&rows, &seen).await?;
         self.park(self.letters_of(&rows, &refused)).await;
-        self.applied.send_modify(|applied| applied[shard.0 as usize] = next);
+        self.applied.send_modify(|applied| applied[source] = next);
         Ok(())
     }
 
@@ -218,18 +214,13 @@ impl Applier {
     }
 
     fn letters_of(&self, rows: &arrow::array::RecordBatch, refused: &[Refused]) -> Vec<Letter> {
-        refused
-            .iter()
-            .map(|refused| Letter {
-                source: format!("stream/{}", self.parts.stream.stream.name()),
-                place: None,
-                target: format!("table/{}", self.parts.name),
-                cause: Cause::RefusedByTable,
-                error: refused.reason.to_string(),
-                fingerprint: None,
-                payload: row_as_json(rows, refused.row),
-            })
-            .collect()
+        let source = format!("stream/{}", self.parts.stream.stream.name());
+        let target = format!("table/{}", self.parts.name);
+        let letter = |refused: &Refused| {
+            let row = row_as_json(rows, refused.row);
+            Letter::of_row(&self.parts.env, source.clone(), target.clone(), refused.reason.to_string(), row)
+        };
+        refused.iter().map(letter).collect()
     }
 
     /// The reader has ended: what was applied is committed, within the time that the caller gives.

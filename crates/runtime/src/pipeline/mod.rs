@@ -22,9 +22,9 @@ use tokio::task::JoinHandle;
 use weir_env::Env;
 use weir_function::Function;
 use weir_machine::Owner;
-use weir_stream::Checkpoints;
+use weir_stream::{Checkpoints, Shard, Stream};
 use weir_table::{SourceId, Table};
-use weir_types::{LogName, SequenceNumber, ShardId, TableName};
+use weir_types::{SequenceNumber, ShardId, TableName};
 
 use self::apply::Applier;
 pub(crate) use self::apply::chain;
@@ -44,7 +44,10 @@ pub(crate) struct Parts {
     /// The columns of the rows that go into the table.
     pub columns: SchemaRef,
     pub env: Env,
+    /// What the records are.
     pub stream: Arc<OpenStream>,
+    /// Where they are read: the stream's shards, and that of records which are given to the table once more.
+    pub sources: Vec<SourceShard>,
     pub function: Option<Arc<dyn Function>>,
     pub lookups: Arc<LookupSet>,
     pub table: Arc<Table>,
@@ -90,9 +93,29 @@ impl Trouble {
     }
 }
 
-/// Names the source that a shard is to a table.
-pub(crate) fn source_of(stream: &OpenStream, shard: ShardId) -> SourceId {
-    SourceId::new(LogName::shard(stream.stream.name(), shard).as_str())
+/// A shard that a table's records are read from.
+#[derive(Clone)]
+pub(crate) struct SourceShard {
+    pub stream: Arc<Stream>,
+    pub id: ShardId,
+    /// The key of the records that are meant, where others are among them.
+    pub only: Option<Vec<u8>>,
+}
+
+impl SourceShard {
+    pub fn shard(&self) -> &Shard {
+        &self.stream.shards()[self.id.0 as usize]
+    }
+
+    /// Names the source that the shard is to a table.
+    pub fn source(&self) -> SourceId {
+        SourceId::new(self.shard().log().name().as_str())
+    }
+}
+
+/// Returns all shards of a stream, with the key of the records that are meant.
+pub(crate) fn shards_of(stream: &Arc<Stream>, only: Option<Vec<u8>>) -> impl Iterator<Item = SourceShard> {
+    stream.shards().iter().map(move |shard| SourceShard { stream: stream.clone(), id: shard.id(), only: only.clone() })
 }
 
 impl Pipeline {
@@ -100,16 +123,8 @@ impl Pipeline {
     pub fn start(parts: Parts) -> Self {
         let parts = Arc::new(parts);
         let positions = parts.table.positions();
-        let from: Vec<SequenceNumber> = parts
-            .stream
-            .stream
-            .shards()
-            .iter()
-            .map(|shard| {
-                let committed = positions.get(&source_of(&parts.stream, shard.id())).copied().unwrap_or(0);
-                SequenceNumber(committed)
-            })
-            .collect();
+        let committed = |source: &SourceShard| positions.get(&source.source()).copied().unwrap_or(0);
+        let from: Vec<SequenceNumber> = parts.sources.iter().map(|source| SequenceNumber(committed(source))).collect();
         let (applied_to, applied) = watch::channel(from.clone());
         let (batches, incoming) = mpsc::channel(AHEAD);
         let (stop, stopping) = watch::channel(false);
@@ -132,7 +147,12 @@ impl Pipeline {
         &self.parts.stream
     }
 
-    /// Returns how far each shard was applied, and wakes whoever waits for more.
+    /// Returns the shards that the table's records are read from.
+    pub fn sources(&self) -> &[SourceShard] {
+        &self.parts.sources
+    }
+
+    /// Returns how far each of them was applied, and wakes whoever waits for more.
     pub fn applied(&self) -> watch::Receiver<Vec<SequenceNumber>> {
         self.applied.clone()
     }
@@ -149,8 +169,8 @@ impl Pipeline {
     /// Records that are stored and not applied yet.
     pub fn behind(&self) -> u64 {
         let applied = self.applied.borrow();
-        let shards = self.parts.stream.stream.shards();
-        shards.iter().zip(applied.iter()).map(|(shard, next)| shard.bounds().tail.since(*next)).sum()
+        let sources = self.parts.sources.iter();
+        sources.zip(applied.iter()).map(|(source, next)| source.shard().bounds().tail.since(*next)).sum()
     }
 
     /// Ends the reader, commits what was applied, and returns when both tasks are done.

@@ -13,9 +13,9 @@ use weir_function::{Lookups, RunError, isolate};
 use weir_log::ReadError;
 use weir_schema::{ColumnDecoder, Lookup, Schema};
 use weir_stream::{Page, Record};
-use weir_types::{Fingerprint, LogName, SequenceNumber, ShardId};
+use weir_types::{Fingerprint, SequenceNumber};
 
-use super::{Parts, Trouble, chain};
+use super::{Parts, SourceShard, Trouble, chain};
 use crate::dead::{Cause, Letter};
 
 /// What one page asks for, in bytes.
@@ -25,7 +25,8 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Rows of one page, and how far it read its shard.
 pub(super) struct Prepared {
-    pub shard: ShardId,
+    /// Which of the sources.
+    pub source: usize,
     pub next: SequenceNumber,
     /// None if the page gave no rows.
     pub rows: Option<RecordBatch>,
@@ -112,19 +113,19 @@ impl Reader {
     }
 
     async fn wait_for_more(&self) {
-        let shards = self.parts.stream.stream.shards();
-        let waits = shards.iter().zip(&self.next).map(|(shard, next)| Box::pin(shard.wait(*next)));
+        let sources = self.parts.sources.iter();
+        let waits = sources.zip(&self.next).map(|(source, next)| Box::pin(source.shard().wait(*next)));
         futures::future::select_all(waits).await;
     }
 
     /// Reads one page of a shard, if it has more, and hands on what became of it.
     async fn read_shard(&mut self, index: usize, decoder: &mut ColumnDecoder) -> Result<bool, Halt> {
-        let shard = &self.parts.stream.stream.shards()[index];
+        let parts = self.parts.clone();
+        let shard = parts.sources[index].shard();
         let from = self.next[index];
         if shard.bounds().tail <= from {
             return Ok(false);
         }
-        let id = shard.id();
         let page = match shard.read(from, PAGE_BYTES).await {
             Ok(page) => page,
             // What can't come back must not hold up what is there; it is counted, and the log says which records.
@@ -133,7 +134,7 @@ impl Reader {
                 tracing::error!(shard = %shard.log().name(), %from, %to, lost, "records are gone before the table had read them");
                 self.parts.lost.fetch_add(lost, Ordering::Relaxed);
                 // The table's place moves too, so that queries don't wait for what can't come, and a restart is past it.
-                let _ = self.batches.send(Prepared { shard: id, next: to, rows: None, letters: Vec::new() }).await;
+                let _ = self.batches.send(Prepared { source: index, next: to, rows: None, letters: Vec::new() }).await;
                 self.next[index] = to;
                 return Ok(true);
             }
@@ -143,15 +144,15 @@ impl Reader {
             return Ok(false);
         }
         let mut letters = Vec::new();
-        let (batch, places) = self.decode(id, &page, decoder, &mut letters)?;
+        let (batch, places) = self.decode(&parts.sources[index], &page, decoder, &mut letters)?;
         let rows = match batch {
-            Some(batch) => self.transform(id, batch, &places, &page, &mut letters).await?,
+            Some(batch) => self.transform(&parts.sources[index], batch, &places, &page, &mut letters).await?,
             None => None,
         };
         let next = page.end();
         self.trouble.of_reader(None);
         // A closed channel ends the loop in `run`.
-        let _ = self.batches.send(Prepared { shard: id, next, rows, letters }).await;
+        let _ = self.batches.send(Prepared { source: index, next, rows, letters }).await;
         self.next[index] = next;
         Ok(true)
     }
@@ -159,7 +160,7 @@ impl Reader {
     /// Decodes a page; the places say which record each row came from.
     fn decode(
         &mut self,
-        shard: ShardId,
+        source: &SourceShard,
         page: &Page,
         decoder: &mut ColumnDecoder,
         letters: &mut Vec<Letter>,
@@ -168,8 +169,11 @@ impl Reader {
         for record in page.records() {
             let record = match record {
                 Ok(record) => record,
-                Err(error) => return Err(Halt::Columns(format!("shard {shard}: {error}"))),
+                Err(error) => return Err(Halt::Columns(format!("shard {}: {error}", source.id))),
             };
+            if source.only.is_some() && source.only.as_deref() != record.key {
+                continue;
+            }
             let catalog = &self.parts.catalog;
             let writer =
                 self.writers.entry(record.fingerprint).or_insert_with(|| catalog.by_fingerprint(record.fingerprint));
@@ -177,12 +181,12 @@ impl Reader {
                 // It may be registered by the time that the next one comes.
                 self.writers.remove(&record.fingerprint);
                 let error = format!("no schema is registered for fingerprint {}", record.fingerprint);
-                letters.push(self.letter(shard, &record, Cause::UnknownSchema, error));
+                letters.push(self.letter(source, &record, Cause::UnknownSchema, error));
                 continue;
             };
             match decoder.push(writer, record.body) {
                 Ok(()) => places.push(record.sequence),
-                Err(error) => letters.push(self.letter(shard, &record, Cause::Malformed, error.to_string())),
+                Err(error) => letters.push(self.letter(source, &record, Cause::Malformed, error.to_string())),
             }
         }
         if places.is_empty() {
@@ -194,7 +198,7 @@ impl Reader {
 
     async fn transform(
         &self,
-        shard: ShardId,
+        source: &SourceShard,
         batch: RecordBatch,
         places: &[SequenceNumber],
         page: &Page,
@@ -211,7 +215,7 @@ impl Reader {
                 let place = places[settled + failed.row];
                 let record = page.records().filter_map(Result::ok).find(|record| record.sequence == place);
                 if let Some(record) = record {
-                    letters.push(self.letter(shard, &record, Cause::FunctionFailed, chain(&failed.error)));
+                    letters.push(self.letter(source, &record, Cause::FunctionFailed, chain(&failed.error)));
                 }
             }
             output.extend(isolated.output.into_iter().filter(|rows| rows.num_rows() > 0));
@@ -221,16 +225,12 @@ impl Reader {
         one_batch(output).map_err(|error| Halt::Columns(error.to_string()))
     }
 
-    fn letter(&self, shard: ShardId, record: &Record<'_>, cause: Cause, error: String) -> Letter {
-        Letter {
-            source: LogName::shard(self.parts.stream.stream.name(), shard).to_string(),
-            place: Some((record.sequence, record.arrived_at)),
-            target: format!("table/{}", self.parts.name),
-            cause,
-            error,
-            fingerprint: Some(record.fingerprint),
-            payload: record.body.to_vec(),
-        }
+    fn letter(&self, source: &SourceShard, record: &Record<'_>, cause: Cause, error: String) -> Letter {
+        let log = source.shard().log().name().to_string();
+        let target = format!("table/{}", self.parts.name);
+        let place = (record.sequence, record.arrived_at);
+        let letter = Letter::of_record(&self.parts.env, log, place, target, cause, error, record.body.to_vec());
+        Letter { fingerprint: Some(record.fingerprint), ..letter }
     }
 }
 

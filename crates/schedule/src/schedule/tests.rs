@@ -13,10 +13,10 @@ fn next(text: &str, zone: Option<&str>, after: i64) -> Option<String> {
 #[test]
 fn errors_name_the_field_the_place_and_what_is_allowed() {
     let cases = [
-        ("cron(0 25 * * ? *)", "the hours at character 8 is `25`, where 0-23 with , - * / is allowed"),
+        ("cron(0 25 * * ? *)", "the hours at character 8 is `25`; allowed is 0-23 with , - * /"),
         ("cron(0 0 1,32 * ? *)", "the day of month at character 12 is `32`"),
         ("cron(0 0 ? * 0 *)", "days count from 1, which is SUN"),
-        ("cron(0 0 ? * MNO *)", "did you mean `MON`?"),
+        ("cron(0 0 ? * MOND *)", "did you mean `MON`?"),
         ("cron(0 0 ? * 3#2,6#3 *)", "with `#` it is the only item"),
         ("cron(0 0 ? * 3#6 *)", "after `#` stands 1 to 5"),
         ("cron(0 0 * * * *)", "the day of month at character 10 is `*`"),
@@ -26,7 +26,7 @@ fn errors_name_the_field_the_place_and_what_is_allowed() {
         ("cron(*/0 0 1 * ? *)", "a step is 1 to 60"),
         ("cron(0, 0 1 * ? *)", "something is missing here"),
         ("cron(+5 0 1 * ? *)", "the minutes at character 6 is `+5`"),
-        ("cron(0 0 1 * ? 1969)", "the year at character 16 is `1969`, where 1970-2199"),
+        ("cron(0 0 1 * ? 1969)", "the year at character 16 is `1969`; allowed is 1970-2199"),
         ("cron(0 0 1 * ? 2030-2020)", "years don't wrap around"),
         ("cron(0 0 L-0 * ? *)", "L-1 to L-30"),
         ("cron(0 0 30 2 ? *)", "never comes"),

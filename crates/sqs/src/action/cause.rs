@@ -55,6 +55,9 @@ pub fn create_failed(error: &CreateError) -> Failure {
             format!("A queue already exists with the same name and a different value for attribute {setting}"),
         ),
         CreateError::DeadLetter { .. } => Failure::parameter(error.to_string()),
+        CreateError::Erasing { .. } => Failure::new(ErrorCode::QueueDeletedRecently, format!("{error}.")),
+        CreateError::TooManyQueues => Failure::new(ErrorCode::OverLimit, format!("{error}.")),
+        CreateError::TooManyTags => Failure::parameter(format!("{error}.")),
         CreateError::Submit(_) | CreateError::Open(_) => passing("creating the queue", error),
     }
 }

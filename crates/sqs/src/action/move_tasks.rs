@@ -223,6 +223,7 @@ fn failed(what: &'static str, error: &MoveError) -> Failure {
             "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",
         ),
         MoveError::Target { .. } | MoveError::Rate => Failure::parameter(format!("{error}.")),
+        MoveError::TooMany => Failure::new(ErrorCode::OverLimit, format!("{error}.")),
         MoveError::Submit(_) => passing(what, error),
     }
 }

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use weir_queue::limits::{
+    DELAY_MAX, HIDDEN_MAX, MESSAGE_BYTES_MAX, MESSAGE_BYTES_MIN, RETENTION_MAX, RETENTION_MIN, WAIT_MAX,
+};
 use weir_queue::{DeduplicationScope, Fifo, Settings, ThroughputLimit};
 use weir_types::QueueName;
 
@@ -26,13 +29,17 @@ pub fn apply(
     for (attribute, value) in attributes {
         let wrong = || invalid(attribute);
         match attribute.as_str() {
-            "VisibilityTimeout" => settings.visibility_timeout = seconds(attribute, value, 0..=43_200)?,
-            "DelaySeconds" => settings.delay = seconds(attribute, value, 0..=900)?,
-            "MessageRetentionPeriod" => settings.retention = seconds(attribute, value, 60..=1_209_600)?,
-            "ReceiveMessageWaitTimeSeconds" => settings.receive_wait = seconds(attribute, value, 0..=20)?,
+            "VisibilityTimeout" => {
+                settings.visibility_timeout = seconds(attribute, value, Duration::ZERO..=HIDDEN_MAX)?;
+            }
+            "DelaySeconds" => settings.delay = seconds(attribute, value, Duration::ZERO..=DELAY_MAX)?,
+            "MessageRetentionPeriod" => settings.retention = seconds(attribute, value, RETENTION_MIN..=RETENTION_MAX)?,
+            "ReceiveMessageWaitTimeSeconds" => {
+                settings.receive_wait = seconds(attribute, value, Duration::ZERO..=WAIT_MAX)?;
+            }
             "MaximumMessageSize" => {
-                settings.message_bytes_max =
-                    number(attribute, value, 1024..=1_048_576)?.try_into().map_err(|_| wrong())?;
+                let bytes = value.parse().ok().filter(|bytes| (MESSAGE_BYTES_MIN..=MESSAGE_BYTES_MAX).contains(bytes));
+                settings.message_bytes_max = bytes.ok_or_else(wrong)?;
             }
             "RedrivePolicy" => settings.dead_letter = redrive::policy(context, name, value)?,
             "RedriveAllowPolicy" => settings.redrive_allow = redrive::allow(context, value)?,
@@ -116,12 +123,9 @@ fn fifo<'a>(settings: &'a mut Settings, attribute: &str) -> Result<&'a mut Fifo,
     })
 }
 
-fn number(attribute: &str, value: &str, range: RangeInclusive<u64>) -> Result<u64, Failure> {
-    value.parse().ok().filter(|value| range.contains(value)).ok_or_else(|| invalid(attribute))
-}
-
-fn seconds(attribute: &str, value: &str, range: RangeInclusive<u64>) -> Result<Duration, Failure> {
-    number(attribute, value, range).map(Duration::from_secs)
+fn seconds(attribute: &str, value: &str, range: RangeInclusive<Duration>) -> Result<Duration, Failure> {
+    let span = value.parse().ok().map(Duration::from_secs);
+    span.filter(|span| range.contains(span)).ok_or_else(|| invalid(attribute))
 }
 
 fn truth(value: &str) -> Option<bool> {

@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use weir_queue::limits::RECEIVES_MAX;
 use weir_queue::{DeadLetter, DeadLetterTo, RedriveAllow};
 use weir_types::QueueName;
 
@@ -17,8 +18,6 @@ use crate::action::Context;
 use crate::address::Address;
 use crate::error::Failure;
 
-/// Receives after which a message is a dead letter.
-const RECEIVES_MAX: u64 = 1000;
 /// Queues that a policy may name.
 const SOURCES_MAX: usize = 10;
 
@@ -57,10 +56,10 @@ pub fn policy(context: &Context<'_>, source: &QueueName, text: &str) -> Result<O
         .ok_or_else(|| wrong("Redrive policy does not contain mandatory attribute: maxReceiveCount."))?;
     // Terraform and others send the number as a text.
     let max_receives = match &count {
-        Value::String(text) => text.parse::<u64>().ok(),
-        number => number.as_u64(),
+        Value::String(text) => text.parse::<u32>().ok(),
+        number => number.as_u64().and_then(|number| number.try_into().ok()),
     };
-    let max_receives = max_receives.filter(|max| (1..=RECEIVES_MAX).contains(max)).and_then(|max| max.try_into().ok());
+    let max_receives = max_receives.filter(|max| (1..=RECEIVES_MAX).contains(max));
     let max_receives = max_receives.ok_or_else(|| {
         let shown = count.as_str().map_or_else(|| count.to_string(), str::to_owned);
         wrong(&format!(

@@ -121,12 +121,18 @@ fn members(node: Node) -> Result<Map<String, Value>, Failure> {
             members.insert((*list).to_owned(), items(&name, below)?);
         } else if let Some((_, map, key, value)) = MAPS.iter().find(|(pair, ..)| *pair == name) {
             members.insert((*map).to_owned(), pairs(&name, below, key, value)?);
-        } else {
+        } else if !is_empty_group(&name, &below) {
             let value = scalar(&name, below)?;
             members.insert(name, value);
         }
     }
     Ok(members)
+}
+
+/// boto3 writes an empty list or map by its name in the model and nothing: `Entries=`.
+fn is_empty_group(name: &str, node: &Node) -> bool {
+    let is_group = LISTS.iter().any(|(_, list)| *list == name) || MAPS.iter().any(|(_, map, ..)| *map == name);
+    is_group && node.below.is_empty() && node.value.as_deref() == Some("")
 }
 
 fn scalar(name: &str, node: Node) -> Result<Value, Failure> {
@@ -222,6 +228,7 @@ mod tests {
                 {"Id": "z"},
             ]})
         );
+        assert_eq!(read("Entries=&AttributeNames=&QueueUrl="), json!({"QueueUrl": ""}));
         assert_eq!(
             read("AttributeName=All&MaxNumberOfMessages=3"),
             json!({"AttributeNames": ["All"], "MaxNumberOfMessages": 3})

@@ -70,9 +70,10 @@ pub fn speaks(head: &Parts) -> bool {
         && (is_form(head) || head.uri.query().is_some_and(has_action))
 }
 
-/// Splits a queue's path, `/ACCOUNT/QUEUE`.
+/// Splits a queue's path, `/ACCOUNT/QUEUE`, or `/ACCOUNT/QUEUE/` as AWS's own examples have it.
 pub fn queue_path(path: &str) -> Option<(&str, &str)> {
     let (account, queue) = path.strip_prefix('/')?.split_once('/')?;
+    let queue = queue.strip_suffix('/').unwrap_or(queue);
     let is_account = account.len() == ACCOUNT_DIGITS && account.bytes().all(|byte| byte.is_ascii_digit());
     (is_account && !queue.is_empty() && !queue.contains('/')).then_some((account, queue))
 }

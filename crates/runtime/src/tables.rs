@@ -1,0 +1,144 @@
+//! Opening a plan's tables, each with what feeds it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use url::Url;
+use weir_config::{FunctionPlan, TablePlan, TableSource};
+use weir_env::Env;
+use weir_function::{Function, SqlFunction};
+use weir_schema::arrow_schema;
+use weir_stream::Stream;
+use weir_table::{LocalStore, PartitionBy, Rule, Spec, Table};
+use weir_types::{FunctionName, StreamName};
+
+use crate::dead::DEAD_LETTERS;
+use crate::folder::{Folder, FolderError};
+use crate::function::Functions;
+use crate::lookups::LookupSet;
+use crate::node::StartError;
+use crate::pipeline::{SourceShard, shards_of};
+use crate::streams::OpenStream;
+
+/// Rows that make a commit worthwhile, in bytes of Arrow: one such lot is written while the next gathers.
+const COMMIT_BYTES: u64 = 48 * 1024 * 1024;
+/// Rows that a table may hold in memory before its pipeline waits.
+const BUFFER_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// A table of the plan with what feeds it, before it is opened.
+pub(crate) struct Planned {
+    pub spec: Spec,
+    pub location: Option<Url>,
+    /// What its records are.
+    pub stream: Arc<OpenStream>,
+    /// Where they are read.
+    pub sources: Vec<SourceShard>,
+    pub function: Option<Arc<dyn Function>>,
+}
+
+/// What feeds tables.
+pub(crate) struct Feeds<'a> {
+    pub plans: &'a BTreeMap<FunctionName, Arc<FunctionPlan>>,
+    pub functions: &'a Functions,
+    pub streams: &'a BTreeMap<StreamName, Arc<OpenStream>>,
+    pub lookups: &'a LookupSet,
+}
+
+impl Planned {
+    /// Finds what feeds a table of the plan; `redrive` is where records are that it is given once more.
+    pub fn of_plan(plan: TablePlan, redrive: Arc<Stream>, feeds: &Feeds<'_>) -> Result<Self, StartError> {
+        let known = "the plan was checked: its references lead somewhere";
+        let mut columns = plan.columns;
+        let mut function: Option<Arc<dyn Function>> = None;
+        let mut only = None;
+        let stream = match &plan.source {
+            TableSource::Stream(name) => feeds.streams.get(name).expect(known).clone(),
+            TableSource::Function { function: name, output } => {
+                let planned = feeds.plans.get(name);
+                let sql =
+                    planned.and_then(|plan| plan.outputs.iter().find(|known| known.name == *output)?.sql.as_deref());
+                match sql {
+                    Some(sql) => {
+                        let stream = plan.stream.as_ref().expect("the plan was checked: SQL is on a stream");
+                        let stream = feeds.streams.get(stream).expect(known).clone();
+                        let input =
+                            arrow_schema(&stream.schema).expect("the plan was checked: its schemas have columns");
+                        let planned = SqlFunction::plan(sql, input, feeds.lookups.columns())
+                            .map_err(|source| StartError::Function { function: name.to_string(), source })?;
+                        columns = planned.output();
+                        function = Some(Arc::new(planned));
+                        stream
+                    }
+                    None => {
+                        let (stream, key) =
+                            feeds.functions.get(name).and_then(|function| function.output_of(&plan.name)).expect(known);
+                        only = Some(key);
+                        stream
+                    }
+                }
+            }
+        };
+        let mut sources: Vec<SourceShard> = shards_of(&stream.stream, only).collect();
+        sources.extend(shards_of(&redrive, None));
+        let rule = |rule| match rule {
+            weir_config::Rule::Keep => Rule::Keep,
+            weir_config::Rule::DeadLetter => Rule::DeadLetter,
+        };
+        let mut spec = Spec::new(plan.name, columns);
+        spec.partition_by = match plan.partition_by {
+            weir_config::PartitionBy::None => PartitionBy::None,
+            weir_config::PartitionBy::Day(column) => PartitionBy::Day(column),
+            weir_config::PartitionBy::Hour(column) => PartitionBy::Hour(column),
+        };
+        spec.buckets = plan.buckets;
+        spec.unique_by = plan.unique_by;
+        spec.lookback = plan.lookback;
+        spec.late = rule(plan.late);
+        spec.timeless = rule(plan.timeless);
+        spec.freshness = plan.freshness;
+        spec.commit_bytes = COMMIT_BYTES;
+        spec.buffer_bytes_max = BUFFER_BYTES_MAX;
+        if let Some(size) = plan.target_file_size {
+            spec.target_file_bytes = size.0;
+        }
+        Ok(Self { spec, location: plan.location, stream, sources, function })
+    }
+
+    /// The table of dead letters.
+    pub fn of_dead_letters(stream: Arc<OpenStream>) -> Self {
+        let columns =
+            arrow_schema(&stream.schema).expect("the schema of dead letters is part of the program, and tested");
+        let name = DEAD_LETTERS.parse().expect("the name follows the rule");
+        let spec = Spec { unique_by: vec!["id".to_owned()], ..Spec::new(name, columns) };
+        let sources = shards_of(&stream.stream, None).collect();
+        Self { spec, location: None, stream, sources, function: None }
+    }
+
+    /// Opens the table itself, and makes it if it is new.
+    pub async fn open(&self, folder: &Folder, env: &Env) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
+        let (store, root): (Arc<dyn ObjectStore>, Url) = match &self.location {
+            Some(location) if location.scheme() != "file" => {
+                let (store, _) = object_store::parse_url_opts(location, std::env::vars()).map_err(|source| {
+                    StartError::Location { table: self.spec.name.clone(), location: location.clone(), source }
+                })?;
+                (Arc::from(store), location.clone())
+            }
+            location => {
+                let path = match location {
+                    Some(location) => std::path::PathBuf::from(location.path()),
+                    None => folder.table(self.spec.name.as_str()),
+                };
+                std::fs::create_dir_all(&path).map_err(|source| FolderError::Io {
+                    action: "make folder",
+                    path: path.clone(),
+                    source,
+                })?;
+                let root = Url::from_directory_path(&path).expect("the data folder's path is absolute");
+                (Arc::new(LocalStore::new()), root)
+            }
+        };
+        let table = Table::open(self.spec.clone(), store.clone(), root, env.clone()).await?;
+        Ok((table, store))
+    }
+}
