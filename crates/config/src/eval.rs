@@ -19,7 +19,7 @@ use hcl_edit::template::{Element, Strip, Template};
 use crate::block::{KINDS, KINDS_LATER};
 use crate::diagnostic::Report;
 use crate::limits::{ELEMENTS_MAX, TEXT_BYTES_MAX};
-use crate::value::{Kind, Value};
+use crate::value::{Kind, Secret, Value};
 use crate::{Diagnostic, Inputs, Place, SECRET_PREFIX, Source, nearest};
 
 const UNDERSTOOD: &str = "values are strings, numbers, booleans, lists, `var.NAME`, references such as `stream.NAME`, conditions `a == b ? x : y`, and the calls `env(\"NAME\")` and `secret(\"NAME\")`";
@@ -34,6 +34,7 @@ pub(crate) struct Scope<'a> {
 }
 
 /// Evaluates one file's expressions.
+#[derive(Clone, Copy)]
 pub(crate) struct Evaluator<'a> {
     pub(crate) scope: &'a Scope<'a>,
     pub(crate) source: &'a Arc<Source>,
@@ -156,7 +157,7 @@ impl Evaluator<'_> {
         report: &mut Report,
     ) -> Result<Kind, Box<Diagnostic>> {
         let mut text = String::new();
-        let mut secret = false;
+        let mut secrets: Vec<String> = Vec::new();
         for element in elements {
             match element {
                 Element::Literal(literal) => text.push_str(literal),
@@ -166,7 +167,10 @@ impl Evaluator<'_> {
                         Kind::Text(value) => text.push_str(&value),
                         Kind::Number(value) => text.push_str(&value.to_string()),
                         Kind::Bool(value) => text.push_str(if value { "true" } else { "false" }),
-                        Kind::Secret => secret = true,
+                        Kind::Secret(secret) => {
+                            text.push_str(&secret.text);
+                            secrets.push(secret.name);
+                        }
                         Kind::Unknown => return Ok(Kind::Unknown),
                         other => {
                             return Err(
@@ -186,7 +190,10 @@ impl Evaluator<'_> {
                 break;
             }
         }
-        if secret { Ok(Kind::Secret) } else { self.text(text, span) }
+        match (self.text(text, span)?, secrets.as_slice()) {
+            (Kind::Text(text), [_, ..]) => Ok(Kind::Secret(Secret { name: secrets.join(", "), text })),
+            (kind, _) => Ok(kind),
+        }
     }
 
     fn conditional(&self, conditional: &Conditional, report: &mut Report) -> Result<Kind, Box<Diagnostic>> {
@@ -267,8 +274,8 @@ impl Evaluator<'_> {
             }
         };
         if name == "secret" {
-            if self.scope.inputs.has_secret(&variable) {
-                return Ok(Kind::Secret);
+            if let Some(text) = self.scope.inputs.secret(&variable) {
+                return Ok(Kind::Secret(Secret { name: variable, text }));
             }
             return Err(self
                 .error(span, format!("secret `{variable}` is not set"))

@@ -31,8 +31,8 @@ impl Inputs {
         (self.environment)(name)
     }
 
-    pub(crate) fn has_secret(&self, name: &str) -> bool {
-        (self.environment)(&format!("{SECRET_PREFIX}{name}")).is_some()
+    pub(crate) fn secret(&self, name: &str) -> Option<String> {
+        (self.environment)(&format!("{SECRET_PREFIX}{name}"))
     }
 }
 

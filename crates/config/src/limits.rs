@@ -20,3 +20,18 @@ pub(crate) const DIAGNOSTICS_MAX: usize = 100;
 
 /// Buckets of a table.
 pub(crate) const BUCKETS_MAX: u32 = 1024;
+
+/// What a schedule gives its functions, as JSON, in bytes: as EventBridge has it.
+pub(crate) const INPUT_BYTES_MAX: usize = 256 * 1024;
+
+/// The pattern of a files block, in bytes.
+pub(crate) const PATTERN_BYTES_MAX: usize = 1024;
+
+/// Names and values of a handler's environment, in bytes.
+pub(crate) const ENVIRONMENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Entries of a handler's code folder that are looked at for the name that was meant.
+pub(crate) const CODE_ENTRIES_MAX: usize = 2000;
+
+/// Outputs of a function.
+pub(crate) const OUTPUTS_MAX: usize = 64;

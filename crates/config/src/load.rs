@@ -10,12 +10,17 @@ use hcl_edit::Span;
 use hcl_edit::structure::{Block, Structure};
 use weir_types::TableName;
 
-use crate::block::{Attributes, KINDS, KINDS_LATER, function, lookup, stream, table, variable};
+use crate::block::{
+    Attributes, KINDS, KINDS_LATER, Shape, files as files_block, function, lookup, noun, queue, schedule, stream,
+    table, variable,
+};
 use crate::diagnostic::Report;
 use crate::eval::{Evaluator, Scope};
 use crate::files::Parsed;
 use crate::limits::BLOCKS_MAX;
-use crate::{Diagnostic, Inputs, Place, Plan, Source, files, nearest};
+use crate::{Diagnostic, Inputs, Place, Plan, Source, files, flow, nearest};
+
+mod unused;
 
 /// Blocks of one kind by name; `None` for those that were refused.
 pub(crate) type Known<T> = BTreeMap<String, Option<T>>;
@@ -76,9 +81,9 @@ impl Names {
         let known: Vec<&str> = known.into_iter().flatten().map(String::as_str).collect();
         let hint = match weir_types::nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean `{kind}.{near}`?"),
-            None => nearest::there_are(known, &format!("{kind}s")),
+            None => nearest::there_are(known, &format!("{}s", noun(kind))),
         };
-        report.push(Diagnostic::error(format!("there is no {kind} \"{name}\"")).at(place()).hint(hint));
+        report.push(Diagnostic::error(format!("there is no {} \"{name}\"", noun(kind))).at(place()).hint(hint));
         false
     }
 }
@@ -160,14 +165,14 @@ fn header<'a>(block: &'a Block, place: &Place, report: &mut Report) -> Option<(&
             }
         },
         [] => {
-            let message = format!("a {kind} needs a name");
+            let message = format!("a {} needs a name", noun(kind));
             report
                 .push(Diagnostic::error(message).at(place.clone()).hint(format!("write `{kind} \"name\" {{ ... }}`")));
             None
         }
         [_, second, ..] => {
             let place = Place::new(Arc::clone(place.source()), second.span().unwrap_or_default());
-            let message = format!("a {kind} has one name");
+            let message = format!("a {} has one name", noun(kind));
             report.push(Diagnostic::error(message).at(place).hint(format!("write `{kind} \"name\" {{ ... }}`")));
             None
         }
@@ -183,50 +188,64 @@ fn check(dir: &Path, inputs: &Inputs, blocks: &Blocks<'_>, report: &mut Report) 
         names.of_kind.entry(block.kind).or_default().insert(block.name.to_owned());
     }
     let streams: Known<_> = of_kind("stream", declared, report, |declared, name, report| {
-        let block = declared.open(&scope, &stream::KNOWN, &stream::LATER, report);
-        stream::read(&block, name, dir, report)
+        stream::read(&declared.open(&scope, &stream::SHAPE, report), name, dir, report)
     });
+    let files: Known<_> = of_kind("files", declared, report, |declared, name, report| {
+        files_block::read(&declared.open(&scope, &files_block::SHAPE, report), name, dir, report)
+    });
+    let schedules: Known<_> = of_kind("schedule", declared, report, |declared, name, report| {
+        schedule::read(&declared.open(&scope, &schedule::SHAPE, report), name, report)
+    });
+    let queues: Known<_> = of_kind("queue", declared, report, |declared, label: String, report| {
+        queue::read(&declared.open(&scope, &queue::SHAPE, report), &label, &names, report)
+    });
+    let queues = queue::link(queues, report);
     let lookups: Known<_> = of_kind("lookup", declared, report, |declared, name, report| {
-        let block = declared.open(&scope, &lookup::KNOWN, &lookup::LATER, report);
-        lookup::read(&block, name, dir, report)
+        lookup::read(&declared.open(&scope, &lookup::SHAPE, report), name, dir, report)
     });
-    let around = function::Around { dir, names: &names, streams: &streams, lookups: &lookups };
+    let around = function::Around {
+        dir,
+        names: &names,
+        streams: &streams,
+        queues: &queues,
+        schedules: &schedules,
+        files: &files,
+        lookups: &lookups,
+    };
     let functions: Known<function::Flow> = of_kind("function", declared, report, |declared, name, report| {
-        let block = declared.open(&scope, &function::KNOWN, &function::LATER, report);
-        Some(function::read(&block, name, &around, report))
+        Some(function::read(&declared.open(&scope, &function::SHAPE, report), name, &around, report))
     });
-    let around = table::Around { names: &names, streams: &streams, functions: &functions };
+    flow::check(&functions, &queues, report);
+    let around = table::Around { names: &names, streams: &streams, files: &files, functions: &functions };
     let tables: Known<_> = of_kind("table", declared, report, |declared, name, report| {
-        let block = declared.open(&scope, &table::KNOWN, &table::LATER, report);
-        table::read(&block, name, &around, report)
+        table::read(&declared.open(&scope, &table::SHAPE, report), name, &around, report)
     });
     if !report.has_errors() {
-        let lost = |kind: &str, name: &String| {
-            Diagnostic::error(format!("{kind} \"{name}\" was refused, and the reason was lost"))
-                .at(Place::whole(dir.display().to_string()))
-                .hint("this is a mistake in weir: please report it, with the configuration")
-        };
-        streams.iter().filter(|(_, plan)| plan.is_none()).for_each(|(name, _)| report.push(lost("stream", name)));
-        lookups.iter().filter(|(_, plan)| plan.is_none()).for_each(|(name, _)| report.push(lost("lookup", name)));
-        tables.iter().filter(|(_, plan)| plan.is_none()).for_each(|(name, _)| report.push(lost("table", name)));
-        let planned = |flow: &Option<function::Flow>| flow.as_ref().is_some_and(|flow| flow.plan.is_some());
-        functions.iter().filter(|(_, flow)| !planned(flow)).for_each(|(name, _)| report.push(lost("function", name)));
+        let mut lost = Lost { dir, report };
+        lost.tell("stream", &streams);
+        lost.tell("files", &files);
+        lost.tell("schedule", &schedules);
+        lost.tell("queue", &queues);
+        lost.tell("lookup", &lookups);
+        lost.tell("table", &tables);
+        let unplanned = functions.iter().filter(|(_, flow)| flow.as_ref().is_none_or(|flow| flow.plan.is_none()));
+        unplanned.for_each(|(name, _)| lost.one("function", name));
     }
     // What is used can't be told where something was refused.
     if !report.has_errors() {
-        unused(&scope, declared, &functions, report);
+        unused::check(&scope, declared, &functions, &tables, report);
     }
     Plan {
         streams: streams.into_values().flatten().map(|plan| (plan.name.clone(), plan)).collect(),
-        queues: BTreeMap::new(),
-        schedules: BTreeMap::new(),
-        files: BTreeMap::new(),
+        queues: queues.into_values().flatten().map(|plan| (plan.name.clone(), plan)).collect(),
+        schedules: schedules.into_values().flatten().map(|plan| (plan.name.clone(), plan)).collect(),
+        files: files.into_values().flatten().map(|plan| (plan.name.clone(), plan)).collect(),
         lookups: lookups.into_values().flatten().map(|plan| (plan.name.clone(), plan)).collect(),
         functions: functions
             .into_values()
             .flatten()
             .filter_map(|flow| flow.plan)
-            .map(|(plan, _)| (plan.name.clone(), plan))
+            .map(|plan| (plan.name.clone(), plan))
             .collect(),
         tables: tables.into_values().flatten().map(|plan| (plan.name.clone(), plan)).collect(),
         variables,
@@ -234,16 +253,28 @@ fn check(dir: &Path, inputs: &Inputs, blocks: &Blocks<'_>, report: &mut Report) 
     }
 }
 
+/// What was refused without a word would be missing from the plan in silence.
+struct Lost<'a> {
+    dir: &'a Path,
+    report: &'a mut Report,
+}
+
+impl Lost<'_> {
+    fn tell<T>(&mut self, kind: &str, known: &Known<T>) {
+        known.iter().filter(|(_, plan)| plan.is_none()).for_each(|(name, _)| self.one(kind, name));
+    }
+
+    fn one(&mut self, kind: &str, name: &str) {
+        let message = format!("{} \"{name}\" was refused, and the reason was lost", noun(kind));
+        let hint = "this is a mistake in weir: please report it, with the configuration";
+        self.report.push(Diagnostic::error(message).at(Place::whole(self.dir.display().to_string())).hint(hint));
+    }
+}
+
 impl<'a> Declared<'a> {
-    fn open<'b>(
-        &'b self,
-        scope: &'b Scope<'b>,
-        known: &[&'static str],
-        later: &[&'static str],
-        report: &mut Report,
-    ) -> Attributes<'b> {
+    fn open<'b>(&'b self, scope: &'b Scope<'b>, shape: &Shape, report: &mut Report) -> Attributes<'b> {
         let evaluator = Evaluator { scope, source: self.source };
-        Attributes::open(self.kind, self.name, self.block, evaluator, known, later, report)
+        Attributes::open(self.kind, self.name, self.block, evaluator, shape, report)
     }
 }
 
@@ -273,7 +304,7 @@ fn variables(
     let mut plans = BTreeMap::new();
     for declared in of_kind() {
         // Variables see the environment, and not one another: there is no order to get wrong.
-        let block = declared.open(scope, &variable::KNOWN, &[], report);
+        let block = declared.open(scope, &variable::SHAPE, report);
         let (plan, value) = variable::read(&block, &scope.inputs.vars, report);
         values.insert(declared.name.to_owned(), value);
         plans.insert(declared.name.to_owned(), plan);
@@ -282,22 +313,4 @@ fn variables(
     scope.variables = Some(values);
     scope.used.borrow_mut().clear();
     plans
-}
-
-fn unused(scope: &Scope<'_>, declared: &[Declared<'_>], functions: &Known<function::Flow>, report: &mut Report) {
-    let read: BTreeSet<&str> = functions.values().flatten().flat_map(|flow| &flow.reads).map(String::as_str).collect();
-    let used = scope.used.borrow();
-    for block in declared {
-        let (unused, hint) = match block.kind {
-            "lookup" => (!read.contains(block.name), "join with it in a function's SQL, or remove it"),
-            "variable" => (!used.contains(block.name), "refer to it as `var.NAME`, or remove it"),
-            _ => continue,
-        };
-        if unused {
-            let span = block.block.ident.span().unwrap_or_default();
-            let place = Place::new(Arc::clone(block.source), span);
-            let message = format!("{} \"{}\" is not used", block.kind, block.name);
-            report.push(Diagnostic::warning(message).at(place).hint(hint));
-        }
-    }
 }

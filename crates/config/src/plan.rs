@@ -15,7 +15,7 @@ mod arrival;
 mod function;
 
 pub use arrival::{
-    DeadLetterPlan, FifoPlan, FilesContent, FilesFormat, FilesPlan, FilesStart, Missed, QueuePlan, SchedulePlan,
+    DeadLetterPlan, FifoPlan, FilesContent, FilesFormat, FilesPlan, FilesStart, QueuePlan, SchedulePlan,
 };
 pub use function::{
     BatchPlan, Body, EnvironmentValue, FunctionPlan, HandlerPlan, Network, On, OutputPlan, RetryPlan, RuntimePlan,

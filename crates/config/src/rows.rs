@@ -2,7 +2,7 @@
 //!
 //! Tables are Delta Lake's: its types, names that differ in more than case, and a few names that are weir's own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 
@@ -31,6 +31,8 @@ pub(crate) fn describe(data_type: &DataType) -> String {
         DataType::List(_) => "a list".to_owned(),
         DataType::Struct(_) => "a struct".to_owned(),
         DataType::Map(..) => "a map".to_owned(),
+        DataType::Timestamp(..) => "a time".to_owned(),
+        DataType::Date32 => "a date".to_owned(),
         DataType::Time32(_) | DataType::Time64(_) => "a time of day".to_owned(),
         DataType::Duration(_) | DataType::Interval(_) => "a length of time".to_owned(),
         DataType::UInt64 => "an unsigned integer".to_owned(),
@@ -44,6 +46,50 @@ pub(crate) struct Refused {
     pub(crate) column: String,
     pub(crate) message: String,
     pub(crate) hint: String,
+}
+
+/// Says how a column of one type becomes another.
+pub(crate) fn cast_hint(column: &str, found: &DataType, wanted: &DataType) -> String {
+    match wanted {
+        DataType::Timestamp(..) if found.is_numeric() => {
+            format!("say what it counts: `to_timestamp_millis({column}) as {column}`")
+        }
+        DataType::Int32 | DataType::Int64 if found.is_floating() => {
+            format!("round it: `cast(round({column}) as bigint) as {column}`")
+        }
+        _ => match sql_name(wanted) {
+            Some(name) => format!("cast it: `cast({column} as {name}) as {column}`"),
+            None => "select it in another form, or change the field's type in the stream's schema".to_owned(),
+        },
+    }
+}
+
+fn sql_name(data_type: &DataType) -> Option<String> {
+    Some(match data_type {
+        DataType::Utf8 => "varchar".to_owned(),
+        DataType::Boolean => "boolean".to_owned(),
+        DataType::Int32 => "int".to_owned(),
+        DataType::Int64 => "bigint".to_owned(),
+        DataType::Float32 => "real".to_owned(),
+        DataType::Float64 => "double".to_owned(),
+        DataType::Date32 => "date".to_owned(),
+        DataType::Timestamp(..) => "timestamp".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("decimal({precision}, {scale})"),
+        DataType::Binary => "bytea".to_owned(),
+        _ => return None,
+    })
+}
+
+/// Returns the columns that can't be told apart by their names.
+pub(crate) fn nameless(schema: &Schema) -> Vec<Refused> {
+    let mut seen: HashSet<&str> = HashSet::new();
+    let twice = schema.fields().iter().filter(|field| !seen.insert(field.name()));
+    let refused = twice.map(|field| Refused {
+        column: field.name().clone(),
+        message: format!("two columns are named `{}`", field.name()),
+        hint: "name one of them otherwise: `... as other_name`".to_owned(),
+    });
+    refused.collect()
 }
 
 /// Returns the columns that a table can't hold.

@@ -1,5 +1,6 @@
 //! Values of expressions, with their places.
 
+use std::fmt;
 use std::ops::Range;
 
 /// A value and where it is written.
@@ -24,10 +25,24 @@ pub(crate) enum Kind {
         kind: String,
         name: String,
     },
-    /// A secret that is set. Its value is not kept.
-    Secret,
+    /// A secret that is set, or a text with secrets in it.
+    Secret(Secret),
     /// Something whose mistake was reported.
     Unknown,
+}
+
+/// A text that is never shown.
+#[derive(Clone)]
+pub(crate) struct Secret {
+    /// The secret's name; with several, all of them.
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({:?})", self.name)
+    }
 }
 
 impl Kind {
@@ -41,7 +56,7 @@ impl Kind {
             Self::List(_) => "a list",
             Self::Map(_) => "a map",
             Self::Reference { .. } => "a reference",
-            Self::Secret => "a secret",
+            Self::Secret(_) => "a secret",
             Self::Unknown => "unknown",
         }
     }

@@ -5,7 +5,6 @@ use std::ops::Range;
 use weir_types::Timestamp;
 
 use crate::binary::Cursor;
-use crate::nearest::nearest;
 use crate::resolve::skip;
 use crate::schema::{Field, Kind, Logical, NodeId};
 use crate::{RecordError, Schema};
@@ -126,7 +125,7 @@ impl Extractor {
 fn find(schema: &Schema, name: &str) -> Result<usize, UnknownField> {
     let fields = schema.fields();
     fields.iter().position(|field| field.name == name).ok_or_else(|| {
-        let near = nearest(name, fields.iter().map(|field| field.name.as_str()));
+        let near = weir_types::nearest(name, fields.iter().map(|field| field.name.as_str()));
         UnknownField { field: name.to_owned(), hint: near.map(|near| format!("did you mean `{near}`?")), time: false }
     })
 }

@@ -28,7 +28,6 @@ mod error;
 pub mod extract;
 pub mod json;
 pub mod limits;
-mod nearest;
 pub mod registry;
 pub mod resolve;
 pub mod schema;
@@ -37,7 +36,7 @@ mod testing;
 mod text;
 pub mod wire;
 
-pub use columns::{ColumnDecoder, EncodedRecords, arrow_schema, encode_batch};
+pub use columns::{ColumnDecoder, EncodedRecords, arrow_schema, encode_batch, misfits};
 pub use compatibility::{Compatibility, Incompatibility};
 pub use container::{ContainerError, ContainerReader};
 pub use csv::{CsvError, CsvOptions, CsvReader};

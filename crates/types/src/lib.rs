@@ -11,6 +11,7 @@
 //! assert!("Flights!".parse::<StreamName>().is_err());
 //! ```
 
+pub mod civil;
 pub mod fingerprint;
 pub mod limits;
 pub mod name;

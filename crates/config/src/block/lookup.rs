@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use weir_types::LookupName;
 
-use super::Attributes;
+use super::{Attributes, Shape};
 use crate::LookupPlan;
 use crate::diagnostic::Report;
 
-pub(crate) const KNOWN: [&str; 3] = ["file", "refresh", "null"];
-pub(crate) const LATER: [&str; 4] = ["url", "table", "query", "format"];
+pub(crate) const SHAPE: Shape =
+    Shape { attributes: &["file", "refresh", "null"], later: &["url", "table", "query", "format"], blocks: &[] };
 
 const REFRESH_MIN: Duration = Duration::from_secs(1);
 const REFRESH_MAX: Duration = Duration::from_secs(30 * 24 * 3600);

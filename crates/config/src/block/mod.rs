@@ -2,8 +2,12 @@
 //!
 //! One file per kind. Invariant: an attribute that a kind does not know is refused, never passed over.
 
+pub(crate) mod files;
 pub(crate) mod function;
+mod location;
 pub(crate) mod lookup;
+pub(crate) mod queue;
+pub(crate) mod schedule;
 pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod variable;
@@ -15,7 +19,7 @@ use std::time::Duration;
 
 use hcl_edit::Span;
 use hcl_edit::structure::{Attribute, Block};
-use weir_types::{ByteSize, span};
+use weir_types::{ByteSize, FunctionName, span};
 
 use crate::diagnostic::Report;
 use crate::eval::Evaluator;
@@ -23,11 +27,32 @@ use crate::value::{Kind, Value};
 use crate::{Diagnostic, Place, nearest};
 
 /// The kinds of blocks that this version runs.
-pub(crate) const KINDS: [&str; 5] = ["stream", "lookup", "function", "table", "variable"];
+pub(crate) const KINDS: [&str; 8] = ["stream", "queue", "schedule", "files", "lookup", "function", "table", "variable"];
 
 /// The kinds that are weir's, and not this version's.
-pub(crate) const KINDS_LATER: [&str; 11] =
-    ["api", "crawl", "queue", "job", "schedule", "alarm", "notify", "endpoint", "module", "archive", "locals"];
+pub(crate) const KINDS_LATER: [&str; 9] =
+    ["api", "crawl", "job", "alarm", "notify", "endpoint", "module", "archive", "locals"];
+
+/// What a kind of block may hold.
+pub(crate) struct Shape {
+    pub(crate) attributes: &'static [&'static str],
+    /// Attributes that a later version will know.
+    pub(crate) later: &'static [&'static str],
+    /// Blocks inside.
+    pub(crate) blocks: &'static [Inner],
+}
+
+/// A kind of block inside another.
+pub(crate) struct Inner {
+    pub(crate) kind: &'static str,
+    /// Whether it has a name, and there may be several.
+    pub(crate) named: bool,
+}
+
+/// Says what a block of the kind is called: `files` is a plural.
+pub(crate) fn noun(kind: &str) -> String {
+    if kind == "files" { "files block".to_owned() } else { kind.to_owned() }
+}
 
 /// A value that was read, and where it is written.
 #[derive(Debug, Clone)]
@@ -47,45 +72,132 @@ pub(crate) struct Reference {
 pub(crate) struct Attributes<'a> {
     kind: &'static str,
     pub(crate) name: &'a str,
+    /// The block around, as it is called in errors.
+    within: Option<String>,
     block: &'a Block,
     pub(crate) evaluator: Evaluator<'a>,
 }
 
 impl<'a> Attributes<'a> {
-    /// Opens a block for reading, and refuses what its kind does not know. `later` are attributes that a later version
-    /// will know.
+    /// Opens a block for reading, and refuses what its kind does not know.
     pub(crate) fn open(
         kind: &'static str,
         name: &'a str,
         block: &'a Block,
         evaluator: Evaluator<'a>,
-        known: &[&'static str],
-        later: &[&'static str],
+        shape: &Shape,
         report: &mut Report,
     ) -> Self {
-        let opened = Self { kind, name, block, evaluator };
-        for attribute in block.body.attributes() {
+        let opened = Self { kind, name, within: None, block, evaluator };
+        opened.refuse_unknown(shape, report);
+        opened
+    }
+
+    fn refuse_unknown(&self, shape: &Shape, report: &mut Report) {
+        for attribute in self.block.body.attributes() {
             let key = attribute.key.as_str();
-            if later.contains(&key) {
-                let message = format!("attribute `{key}` of a {kind} is not yet supported by this version");
-                report.push(Diagnostic::error(message).at(opened.key_place(attribute)).hint("remove it for now"));
-            } else if !known.contains(&key) {
-                let hint = nearest::hint(key, known.iter().copied(), "attributes here");
-                let message = format!("unknown attribute `{key}` in {opened}");
-                report.push(Diagnostic::error(message).at(opened.key_place(attribute)).hint(hint));
+            if shape.later.contains(&key) {
+                let message =
+                    format!("attribute `{key}` of a {} is not yet supported by this version", noun(self.kind));
+                report.push(Diagnostic::error(message).at(self.key_place(attribute)).hint("remove it for now"));
+            } else if shape.blocks.iter().any(|inner| inner.kind == key) {
+                let message = format!("`{key}` of {self} is a block, and no attribute");
+                let hint = format!("write it without `=`: `{key} {{ ... }}`");
+                report.push(Diagnostic::error(message).at(self.key_place(attribute)).hint(hint));
+            } else if !shape.attributes.contains(&key) {
+                let known = shape.attributes.iter().copied().chain(shape.blocks.iter().map(|inner| inner.kind));
+                let hint = nearest::hint(key, known, "attributes here");
+                let message = format!("unknown attribute `{key}` in {self}");
+                report.push(Diagnostic::error(message).at(self.key_place(attribute)).hint(hint));
             }
         }
-        for inner in block.body.blocks() {
-            let place = opened.place_of(inner.ident.span());
-            let message = format!("unknown block `{}` in {opened}", inner.ident.as_str());
-            let hint = if known.contains(&inner.ident.as_str()) {
-                format!("it is an attribute: write `{} = ...`", inner.ident.as_str())
-            } else {
-                format!("a {kind} has attributes alone")
-            };
-            report.push(Diagnostic::error(message).at(place).hint(hint));
+        let mut seen: Vec<(&str, &str)> = Vec::new();
+        for inner in self.block.body.blocks() {
+            let kind = inner.ident.as_str();
+            match shape.blocks.iter().find(|known| known.kind == kind) {
+                Some(known) => self.check_header(known, inner, &mut seen, report),
+                None => {
+                    let message = format!("unknown block `{kind}` in {self}");
+                    let hint = if shape.attributes.contains(&kind) {
+                        format!("it is an attribute: write `{kind} = ...`")
+                    } else if shape.blocks.is_empty() {
+                        format!("a {} has attributes alone", noun(self.kind))
+                    } else {
+                        nearest::hint(kind, shape.blocks.iter().map(|inner| inner.kind), "blocks here")
+                    };
+                    report.push(Diagnostic::error(message).at(self.place_of(inner.ident.span())).hint(hint));
+                }
+            }
         }
-        opened
+    }
+
+    /// Checks the name of a block inside, and that it is there once.
+    fn check_header<'b>(
+        &self,
+        known: &Inner,
+        inner: &'b Block,
+        seen: &mut Vec<(&'b str, &'b str)>,
+        report: &mut Report,
+    ) {
+        let kind = known.kind;
+        let mut refuse = |span: Option<Range<usize>>, message: String, hint: String| {
+            report.push(Diagnostic::error(message).at(self.place_of(span)).hint(hint));
+        };
+        let name = match (known.named, inner.labels.as_slice()) {
+            (false, []) => "",
+            (false, [label, ..]) => {
+                let hint = format!("write `{kind} {{ ... }}`");
+                return refuse(label.span(), format!("the {kind} of {self} has no name"), hint);
+            }
+            (true, [label]) => match label.as_str().parse::<FunctionName>() {
+                // All kinds of names follow one rule.
+                Ok(_) => label.as_str(),
+                Err(error) => {
+                    let hint = "rename it: letters, digits, `_` and `-`, a letter first".to_owned();
+                    return refuse(label.span(), format!("{kind} \"{}\" of {self}: {error}", label.as_str()), hint);
+                }
+            },
+            (true, _) => {
+                let hint = format!("write `{kind} \"name\" {{ ... }}`");
+                return refuse(inner.ident.span(), format!("an {kind} of {self} has one name"), hint);
+            }
+        };
+        if seen.iter().any(|(other, of)| *other == kind && of.eq_ignore_ascii_case(name)) {
+            let what = if known.named { format!("{kind} \"{name}\"") } else { kind.to_owned() };
+            let hint = "rename or remove one of the two".to_owned();
+            return refuse(inner.ident.span(), format!("{self} has {what} twice"), hint);
+        }
+        seen.push((kind, name));
+    }
+
+    /// Opens the blocks of a kind inside. Those whose names were refused are among them.
+    pub(crate) fn inner(&self, kind: &'static str, shape: &Shape, report: &mut Report) -> Vec<Attributes<'a>> {
+        let blocks = self.block.body.blocks().filter(|inner| inner.ident.as_str() == kind);
+        let opened = blocks.map(|block| {
+            let name = block.labels.first().map_or("", |label| label.as_str());
+            let within = Some(self.to_string());
+            let opened = Attributes { kind, name, within, block, evaluator: self.evaluator };
+            opened.refuse_unknown(shape, report);
+            opened
+        });
+        opened.collect()
+    }
+
+    /// Refuses those of the attributes and blocks that are there, for a reason that names them.
+    pub(crate) fn forbid<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+        message: impl Fn(&str) -> String,
+        hint: &str,
+        report: &mut Report,
+    ) {
+        for name in names {
+            let attribute = self.block.body.get_attribute(name).map(|attribute| self.key_place(attribute));
+            let blocks = self.block.body.blocks().filter(|inner| inner.ident.as_str() == name);
+            for place in attribute.into_iter().chain(blocks.map(|inner| self.place_of(inner.ident.span()))) {
+                report.push(Diagnostic::error(message(name)).at(place).hint(hint));
+            }
+        }
     }
 
     /// Returns where the block begins: its kind and labels.
@@ -101,6 +213,11 @@ impl<'a> Attributes<'a> {
 
     fn key_place(&self, attribute: &Attribute) -> Place {
         self.place_of(attribute.key.span())
+    }
+
+    /// Tells whether one of the attributes is set, and not to null.
+    pub(crate) fn has_any(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.has(name))
     }
 
     /// Tells whether an attribute is set, and not to null.
@@ -135,7 +252,7 @@ impl<'a> Attributes<'a> {
         let value = self.evaluator.value(&attribute.value, report);
         match value.kind {
             Kind::Null | Kind::Unknown => None,
-            Kind::Secret => {
+            Kind::Secret(_) => {
                 let message = format!("`{name}` can't be a secret: it is shown in plans and logs");
                 report.push(Diagnostic::error(message).at(self.place_of(Some(value.span))).hint("write it plainly"));
                 None
@@ -144,7 +261,7 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    fn wrong_type(&self, name: &str, wanted: &str, value: &Value, hint: &str, report: &mut Report) {
+    pub(crate) fn wrong_type(&self, name: &str, wanted: &str, value: &Value, hint: &str, report: &mut Report) {
         if matches!(value.kind, Kind::Unknown) {
             return;
         }
@@ -289,13 +406,25 @@ impl<'a> Attributes<'a> {
                 Some(Spanned { value: reference, span: value.span })
             }
             Kind::Text(ref text) => {
-                let bare = text.strip_prefix(&format!("{}.", kinds[0])).unwrap_or(text);
-                let hint = format!("write it without quotes: `{name} = {}.{bare}`", kinds[0]);
+                let written = text.split_once('.').filter(|(kind, _)| kinds.contains(kind));
+                let (kind, bare) = written.unwrap_or((kinds[0], text));
+                let hint = format!("write it without quotes: `{name} = {kind}.{bare}`");
                 self.wrong_type(name, "a reference", &value, &hint, report);
                 None
             }
             _ => {
                 self.wrong_type(name, "a reference", &value, &format!("such as `{name} = {}.NAME`", kinds[0]), report);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn flag(&self, name: &str, report: &mut Report) -> Option<bool> {
+        let value = self.value(name, report)?;
+        match value.kind {
+            Kind::Bool(flag) => Some(flag),
+            _ => {
+                self.wrong_type(name, "true or false", &value, &format!("such as `{name} = true`"), report);
                 None
             }
         }
@@ -320,9 +449,13 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// Prints the block's kind and name, as in `stream "clicks"`.
+/// Prints the block's kind and name, as in `stream "clicks"` or `batch of function "score"`.
 impl fmt::Display for Attributes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} \"{}\"", self.kind, self.name)
+        match self.name {
+            "" => f.write_str(self.kind)?,
+            name => write!(f, "{} \"{name}\"", self.kind)?,
+        }
+        self.within.as_ref().map_or(Ok(()), |within| write!(f, " of {within}"))
     }
 }

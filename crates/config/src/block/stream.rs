@@ -8,13 +8,15 @@ use weir_schema::{Compatibility, Extractor, Schema, arrow_schema};
 use weir_types::limits::SHARDS_MAX;
 use weir_types::{ByteSize, StreamName};
 
-use super::{Attributes, Spanned};
+use super::{Attributes, Shape, Spanned};
 use crate::diagnostic::Report;
 use crate::{Diagnostic, StreamPlan, files, nearest, rows};
 
-pub(crate) const KNOWN: [&str; 9] =
-    ["schema", "key", "time", "id", "shards", "retention", "retention_bytes", "null", "compatibility"];
-pub(crate) const LATER: [&str; 2] = ["archive", "tags"];
+pub(crate) const SHAPE: Shape = Shape {
+    attributes: &["schema", "key", "time", "id", "shards", "retention", "retention_bytes", "null", "compatibility"],
+    later: &["archive", "tags"],
+    blocks: &[],
+};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -33,6 +35,7 @@ const LEVELS: [(&str, Compatibility); 7] = [
     ("full_transitive", Compatibility::FullTransitive),
 ];
 
+/// Reads what records are, and how they are kept. Of a `files` block too, which has fewer of these attributes.
 pub(crate) fn read(block: &Attributes<'_>, name: StreamName, dir: &Path, report: &mut Report) -> Option<StreamPlan> {
     let shards = block.whole_number("shards", 1..=SHARDS_MAX, report).unwrap_or(1);
     let retention = block.span("retention", RETENTION_MIN..=RETENTION_MAX, report).unwrap_or(RETENTION_DEFAULT);
@@ -42,25 +45,7 @@ pub(crate) fn read(block: &Attributes<'_>, name: StreamName, dir: &Path, report:
     let key = block.name_text("key", "carrier", report);
     let time = block.name_text("time", "time_hour", report);
     let id = block.texts("id", "\"order_id\"", report);
-    if !block.has("schema") {
-        block.missing("schema", "name its Avro schema: `schema = \"flight.avsc\"`", report);
-    }
-    let file = block.name_text("schema", "flight.avsc", report)?.value;
-    let schema = schema(block, &file, dir, report)?;
-    let columns = match arrow_schema(&schema) {
-        Ok(columns) => columns,
-        Err(error) => {
-            let at = if error.field.is_empty() { String::new() } else { format!(" field `{}`:", error.field) };
-            let message = format!("`{file}`:{at} {}", error.reason);
-            block.refuse(
-                "schema",
-                message,
-                "change the field's type: functions and tables see records as columns",
-                report,
-            );
-            return None;
-        }
-    };
+    let Described { file, schema, columns } = described(block, dir, report)?;
     // A stream without the id that was meant for it would look wrong to its tables.
     let mut whole = id.is_some() || !block.has("id");
     let id = id.unwrap_or_default();
@@ -85,6 +70,33 @@ pub(crate) fn read(block: &Attributes<'_>, name: StreamName, dir: &Path, report:
         compatibility,
         place: block.place(),
     })
+}
+
+/// A record's schema and the columns that it becomes.
+pub(crate) struct Described {
+    /// The schema's file, as written.
+    pub(crate) file: String,
+    pub(crate) schema: Schema,
+    pub(crate) columns: SchemaRef,
+}
+
+/// Reads the attribute `schema`, which must be set.
+pub(crate) fn described(block: &Attributes<'_>, dir: &Path, report: &mut Report) -> Option<Described> {
+    if !block.has("schema") {
+        block.missing("schema", "name its Avro schema: `schema = \"flight.avsc\"`", report);
+    }
+    let file = block.name_text("schema", "flight.avsc", report)?.value;
+    let schema = schema(block, &file, dir, report)?;
+    match arrow_schema(&schema) {
+        Ok(columns) => Some(Described { file, schema, columns }),
+        Err(error) => {
+            let at = if error.field.is_empty() { String::new() } else { format!(" field `{}`:", error.field) };
+            let message = format!("`{file}`:{at} {}", error.reason);
+            let hint = "change the field's type: functions and tables see records as columns";
+            block.refuse("schema", message, hint, report);
+            None
+        }
+    }
 }
 
 fn schema(block: &Attributes<'_>, file: &str, dir: &Path, report: &mut Report) -> Option<Schema> {

@@ -5,29 +5,35 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use url::Url;
-use weir_types::{ByteSize, FunctionName, TableName};
+use weir_types::{ByteSize, StreamName, TableName};
 
-use super::function::Flow;
-use super::{Attributes, Reference, Spanned};
+use super::function::{Edge, Flow};
+use super::{Attributes, Reference, Shape, Spanned, location, noun};
 use crate::diagnostic::Report;
 use crate::limits::BUCKETS_MAX;
 use crate::load::{Known, Names};
-use crate::{Body, Diagnostic, On, PartitionBy, Place, Rule, StreamPlan, TablePlan, TableSource, nearest, rows};
+use crate::{
+    Diagnostic, FilesContent, FilesPlan, On, PartitionBy, Place, Rule, StreamPlan, TablePlan, TableSource, nearest,
+    rows,
+};
 
-pub(crate) const KNOWN: [&str; 11] = [
-    "from",
-    "partition_by",
-    "buckets",
-    "lookback",
-    "unique_by",
-    "freshness",
-    "late",
-    "timeless",
-    "location",
-    "target_file_size",
-    "tags",
-];
-pub(crate) const LATER: [&str; 2] = ["retention", "sort_by"];
+pub(crate) const SHAPE: Shape = Shape {
+    attributes: &[
+        "from",
+        "partition_by",
+        "buckets",
+        "lookback",
+        "unique_by",
+        "freshness",
+        "late",
+        "timeless",
+        "location",
+        "target_file_size",
+        "tags",
+    ],
+    later: &["retention", "sort_by"],
+    blocks: &[],
+};
 
 const FRESHNESS_DEFAULT: Duration = Duration::from_secs(5);
 const FRESHNESS_MIN: Duration = Duration::from_millis(100);
@@ -37,24 +43,45 @@ const LOOKBACK_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 const FILE_SIZE_MIN: ByteSize = ByteSize(1_000_000);
 const FILE_SIZE_MAX: ByteSize = ByteSize(10_000_000_000);
 const RULES: [(&str, Rule); 2] = [("keep", Rule::Keep), ("dead_letter", Rule::DeadLetter)];
-const SCHEMES: [&str; 10] = ["file", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "http", "https"];
 
 /// What a table may refer to.
 pub(crate) struct Around<'a> {
     pub(crate) names: &'a Names,
     pub(crate) streams: &'a Known<StreamPlan>,
+    pub(crate) files: &'a Known<FilesPlan>,
     pub(crate) functions: &'a Known<Flow>,
+}
+
+impl<'a> Around<'a> {
+    /// Returns a stream by its name, one of files among them.
+    fn stream(&self, name: &StreamName) -> Option<&'a StreamPlan> {
+        let of_files = self.files.values().flatten().filter_map(|files| match &files.content {
+            FilesContent::Records { stream, .. } => Some(stream.as_ref()),
+            FilesContent::Reference => None,
+        });
+        self.streams.values().flatten().chain(of_files).find(|stream| stream.name == *name)
+    }
 }
 
 /// Where the rows come from, and what they are.
 struct Rows<'a> {
     source: TableSource,
-    stream: &'a StreamPlan,
+    /// The stream that they are made of; none behind a handler on anything else.
+    stream: Option<&'a StreamPlan>,
     columns: SchemaRef,
-    /// Where the columns are said: the function's SQL, or the stream's schema.
+    /// Where the columns are said: the function's SQL, or a schema.
     place: Place,
     /// What to do to have a column among them.
     mend: &'static str,
+}
+
+/// An output that writes to the table.
+struct Feeder<'a> {
+    function: &'a str,
+    /// Its place among the function's.
+    index: usize,
+    output: &'a str,
+    flow: &'a Flow,
 }
 
 pub(crate) fn read(
@@ -86,25 +113,32 @@ pub(crate) fn read(
         PartitionBy::Day(column) | PartitionBy::Hour(column) => Some(column.clone()),
         PartitionBy::None => rows
             .stream
-            .time
-            .clone()
+            .and_then(|stream| stream.time.clone())
             .filter(|time| rows.columns.field_with_name(time).is_ok_and(|field| rows::is_time(field.data_type()))),
     };
     if event_time.is_none() {
         for name in ["lookback", "late", "timeless"].into_iter().filter(|name| block.has(name)) {
-            let hint = "set `partition_by = \"day(COLUMN)\"`, or the `time` of the stream";
+            let hint = match rows.stream {
+                Some(_) => "set `partition_by = \"day(COLUMN)\"`, or the `time` of the stream",
+                None => "set `partition_by = \"day(COLUMN)\"`",
+            };
             block.refuse(name, format!("`{name}` needs an event time, and {block} has none"), hint, report);
         }
     }
     let unique_by = unique(block, unique_by, &rows, report);
     if buckets > 1 && unique_by.as_ref().is_some_and(Vec::is_empty) {
-        let hint = "rows fall into buckets by their id: set the `id` of the stream or `unique_by`, or remove `buckets`";
+        let hint = match rows.stream {
+            Some(_) => {
+                "rows fall into buckets by their id: set the `id` of the stream or `unique_by`, or remove `buckets`"
+            }
+            None => "rows fall into buckets by their id: set `unique_by`, or remove `buckets`",
+        };
         block.refuse("buckets", format!("`buckets` needs an id, and {block} has none"), hint, report);
     }
     Some(TablePlan {
         name,
         source: rows.source,
-        stream: Some(rows.stream.name.clone()),
+        stream: rows.stream.map(|stream| stream.name.clone()),
         columns: rows.columns,
         partition_by,
         event_time,
@@ -122,55 +156,42 @@ pub(crate) fn read(
 }
 
 fn rows<'a>(block: &Attributes<'_>, around: &Around<'a>, report: &mut Report) -> Option<Rows<'a>> {
-    let feeders: Vec<(&String, &Flow)> = around
-        .functions
-        .iter()
-        .filter_map(|(name, flow)| Some((name, flow.as_ref()?)))
-        .filter(|(_, flow)| flow.to.as_ref().is_some_and(|to| to.value == block.name))
-        .collect();
+    let feeders = feeders(block.name, around);
     let other = |reference: &Reference| {
         let hint = match reference.kind.as_str() {
             "function" => "a function names its table: write `to = table.NAME` there, and no `from` here",
+            "queue" => "let a handler on the queue write to it: `to = table.NAME` and `schema = ...`",
             _ => "tables are filled from streams: `from = stream.NAME`",
         };
-        (format!("a table can't be filled from a {}", reference.kind), hint.to_owned())
+        (format!("a table can't be filled from a {}", noun(&reference.kind)), hint.to_owned())
     };
-    let from = block.reference("from", &["stream"], other, report);
+    let from = block.reference("from", &["stream", "files"], other, report);
     match (from, feeders.as_slice()) {
         (None, _) if block.has("from") => None,
-        (Some(_), [(function, _), ..]) => {
-            let message = format!("{block} has two sources: `from` and function \"{function}\"");
+        (Some(_), [feeder, ..]) => {
+            let message = format!("{block} has two sources: `from` and function \"{}\"", feeder.function);
             block.refuse("from", message, "remove `from`, or the function's `to`", report);
             None
         }
-        (None, [(first, _), (second, _), ..]) => {
-            let message = format!("{block} has two sources: functions \"{first}\" and \"{second}\"");
-            report.push(Diagnostic::error(message).at(block.place()).hint("give each function a table of its own"));
+        (None, [first, second, ..]) => {
+            let (message, hint) = if first.function == second.function {
+                let (first, second, function) = (first.output, second.output, first.function);
+                let message =
+                    format!("{block} has two sources: outputs \"{first}\" and \"{second}\" of function \"{function}\"");
+                (message, "give each output a table of its own, or put both conditions into one: `... or ...`")
+            } else {
+                let (first, second) = (first.function, second.function);
+                let message = format!("{block} has two sources: functions \"{first}\" and \"{second}\"");
+                (message, "give each function a table of its own, or let both write to a stream that fills it")
+            };
+            report.push(Diagnostic::error(message).at(block.place()).hint(hint));
             None
         }
-        (Some(Spanned { value: from, .. }), []) => {
-            if !around.names.check("stream", &from.name, || block.value_place("from"), report) {
-                return None;
-            }
-            let stream = around.streams.get(&from.name)?.as_ref()?;
-            let (columns, mend) = (Arc::clone(&stream.columns), "add it to the stream's schema");
-            let source = TableSource::Stream(stream.name.clone());
-            Some(Rows { source, stream, columns, place: block.value_place("from"), mend })
-        }
-        (None, [(_, flow)]) => {
-            let (function, sql) = flow.plan.as_ref()?;
-            let (On::Stream { stream, .. }, Body::Sql { output, .. }) = (&function.on, &function.body) else {
-                return None;
-            };
-            let stream = around.streams.get(stream.as_str())?.as_ref()?;
-            let source =
-                TableSource::Function { function: FunctionName::clone(&function.name), output: "default".to_owned() };
-            let columns = Arc::clone(output);
-            Some(Rows { source, stream, columns, place: sql.place(None), mend: "select it in the function's SQL" })
-        }
+        (Some(Spanned { value: from, .. }), []) => of_stream(block, &from, around, report),
+        (None, [feeder]) => of_function(feeder, around),
         (None, []) => {
-            // A function without plan may be meant to feed it: its own mistakes are reported already.
-            if !around.functions.values().any(|flow| flow.as_ref().is_none_or(|flow| flow.to.is_none())) {
+            // A function whose target was refused may be meant to feed it: its own mistakes are reported already.
+            if !around.functions.values().any(|flow| flow.as_ref().is_none_or(Flow::is_partial)) {
                 let hint = "write `from = stream.NAME`, or let a function write to it";
                 let message = format!("{block} has no source");
                 report.push(Diagnostic::error(message).at(block.place()).hint(hint));
@@ -178,6 +199,67 @@ fn rows<'a>(block: &Attributes<'_>, around: &Around<'a>, report: &mut Report) ->
             None
         }
     }
+}
+
+fn feeders<'a>(table: &str, around: &Around<'a>) -> Vec<Feeder<'a>> {
+    let flows = around.functions.iter().filter_map(|(name, flow)| Some((name, flow.as_ref()?)));
+    let outputs = flows.flat_map(|(function, flow)| {
+        flow.to.iter().enumerate().map(move |(index, (output, edge))| (Feeder { function, index, output, flow }, edge))
+    });
+    let feeding = |edge: &Option<Edge>| {
+        edge.as_ref().is_some_and(|edge| edge.target.kind == "table" && edge.target.name == table)
+    };
+    outputs.filter(|(_, edge)| feeding(edge)).map(|(feeder, _)| feeder).collect()
+}
+
+fn of_stream<'a>(
+    block: &Attributes<'_>,
+    from: &Reference,
+    around: &Around<'a>,
+    report: &mut Report,
+) -> Option<Rows<'a>> {
+    if !around.names.check(&from.kind, &from.name, || block.value_place("from"), report) {
+        return None;
+    }
+    let stream = if from.kind == "stream" {
+        around.streams.get(&from.name)?.as_ref()?
+    } else {
+        match &around.files.get(&from.name)?.as_ref()?.content {
+            FilesContent::Records { stream, .. } => stream,
+            FilesContent::Reference => {
+                let message =
+                    format!("{block} can't be filled from files \"{}\", which are given by reference", from.name);
+                let hint = "let their records be read: `format = \"csv\"` and `schema = ...` in the files block";
+                block.refuse("from", message, hint, report);
+                return None;
+            }
+        }
+    };
+    Some(Rows {
+        source: TableSource::Stream(stream.name.clone()),
+        stream: Some(stream),
+        columns: Arc::clone(&stream.columns),
+        place: block.value_place("from"),
+        mend: "add it to the stream's schema",
+    })
+}
+
+fn of_function<'a>(feeder: &Feeder<'_>, around: &Around<'a>) -> Option<Rows<'a>> {
+    let plan = feeder.flow.plan.as_ref()?;
+    // Outputs of a plan are all outputs, in their order, or one was refused.
+    let output = plan.outputs.get(feeder.index).filter(|output| output.name == feeder.output)?;
+    let feed = feeder.flow.feeds.get(feeder.index)?;
+    let stream = match &plan.on {
+        On::Stream { stream, .. } => Some(around.stream(stream)?),
+        _ => None,
+    };
+    Some(Rows {
+        source: TableSource::Function { function: plan.name.clone(), output: output.name.clone() },
+        stream,
+        columns: Arc::clone(output.columns.as_ref()?),
+        place: feed.place.clone(),
+        mend: feed.mend,
+    })
 }
 
 fn check_columns(block: &Attributes<'_>, rows: &Rows<'_>, report: &mut Report) {
@@ -225,11 +307,13 @@ fn check_time(block: &Attributes<'_>, attribute: &str, column: &Spanned<String>,
 
 fn missing_column(column: &str, rows: &Rows<'_>) -> String {
     let names = rows.columns.fields().iter().map(|field| field.name().as_str());
+    // A column that the stream has was left out by the function, however much another is like it.
+    if rows.stream.is_some_and(|stream| stream.columns.field_with_name(column).is_ok()) {
+        return rows.mend.to_owned();
+    }
     match weir_types::nearest(column, names.clone()) {
-        // A column that the stream has was left out by the SQL, however much another is like it.
-        Some(near) if rows.stream.columns.field_with_name(column).is_err() => format!("did you mean `{near}`?"),
-        _ if rows.stream.columns.field_with_name(column).is_ok() => rows.mend.to_owned(),
-        _ => nearest::there_are(names, "columns"),
+        Some(near) => format!("did you mean `{near}`?"),
+        None => nearest::there_are(names, "columns"),
     }
 }
 
@@ -244,7 +328,7 @@ fn unique(
     let (columns, place_of): (Vec<String>, Vec<Option<Place>>) = match given {
         Some(given) => given.into_iter().map(|column| (column.value, Some(block.place_of(Some(column.span))))).unzip(),
         None if explicit => return None,
-        None => rows.stream.id.iter().map(|column| (column.clone(), None)).unzip(),
+        None => rows.stream.iter().flat_map(|stream| &stream.id).map(|column| (column.clone(), None)).unzip(),
     };
     for (column, place) in columns.iter().zip(place_of) {
         match rows.columns.field_with_name(column) {
@@ -261,9 +345,9 @@ fn unique(
                 report.push(Diagnostic::error(message).at(place).hint(missing_column(column, rows)));
             }
             Err(_) => {
+                let stream = rows.stream.map_or("", |stream| stream.name.as_str());
                 let message = format!(
-                    "{block} is unique by the id of stream \"{}\", and its rows have no column `{column}`",
-                    rows.stream.name
+                    "{block} is unique by the id of stream \"{stream}\", and its rows have no column `{column}`"
                 );
                 let hint = format!("{}, or set `unique_by` of the table (`[]`: repeats are kept)", rows.mend);
                 report.push(Diagnostic::error(message).at(rows.place.clone()).hint(hint));
@@ -275,20 +359,5 @@ fn unique(
 
 fn location(block: &Attributes<'_>, report: &mut Report) -> Option<Url> {
     let text = block.name_text("location", "s3://bucket/tables/flights", report)?;
-    let refuse = |message: String, report: &mut Report| {
-        let hint = format!("write a URL such as \"s3://bucket/tables/flights\"; schemes: {}", SCHEMES.join(", "));
-        block.refuse("location", message, hint, report);
-        None
-    };
-    match Url::parse(&text.value) {
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            let place = Place::masked(block.evaluator.source, text.span);
-            let error = Diagnostic::error("`location` holds a password, which would be shown in plans and logs");
-            report.push(error.at(place).hint("remove the user and password: stores take theirs from the environment"));
-            None
-        }
-        Ok(url) if SCHEMES.contains(&url.scheme()) => Some(url),
-        Ok(url) => refuse(format!("`{}` is not a kind of store that weir knows", url.scheme()), report),
-        Err(error) => refuse(format!("`location` is not a URL: {error}"), report),
-    }
+    location::url(block, "location", &text, "s3://bucket/tables/flights", report)
 }

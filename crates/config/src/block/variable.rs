@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use hcl_edit::expr::Expression;
 
-use super::Attributes;
+use super::{Attributes, Shape};
 use crate::diagnostic::Report;
 use crate::value::Kind;
 use crate::{Diagnostic, VariablePlan, nearest};
 
-pub(crate) const KNOWN: [&str; 3] = ["type", "default", "description"];
+pub(crate) const SHAPE: Shape = Shape { attributes: &["type", "default", "description"], later: &[], blocks: &[] };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Type {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use url::Url;
+use weir_schedule::{Missed, Schedule};
 use weir_types::{ByteSize, FilesName, QueueName, ScheduleName};
 
 use super::StreamPlan;
@@ -55,28 +56,14 @@ pub struct DeadLetterPlan {
 pub struct SchedulePlan {
     /// The schedule's name.
     pub name: ScheduleName,
-    /// When it is due, as written: `rate(...)`, `cron(...)` or `at(...)`.
-    pub when: String,
-    /// The time zone that `when` is meant in; none: UTC.
-    pub timezone: Option<String>,
+    /// When it is due, in its time zone. A `rate` is not anchored.
+    pub when: Schedule,
     /// What becomes of times that passed while nothing ran.
     pub missed: Missed,
     /// What its functions are given, as JSON; none: the event that EventBridge sends.
     pub input: Option<String>,
     /// Where the block is.
     pub place: Place,
-}
-
-/// What becomes of times that passed while nothing ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Missed {
-    /// They are passed over.
-    Skip,
-    /// One run makes up for all of them.
-    #[default]
-    Once,
-    /// Each is run.
-    All,
 }
 
 /// A `files` block.

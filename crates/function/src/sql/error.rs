@@ -88,7 +88,7 @@ fn schema_error(sql: &str, error: &SchemaError) -> SqlError {
 }
 
 /// Reads sqlparser's text, whose errors end in ` at Line: 1, Column: 8`.
-fn syntax(sql: &str, text: &str) -> SqlError {
+pub(super) fn syntax(sql: &str, text: &str) -> SqlError {
     let text = text.strip_prefix("sql parser error: ").unwrap_or(text);
     let (message, place) = text.rsplit_once(" at Line: ").unwrap_or((text, ""));
     let at = place.split_once(", Column: ").and_then(|(line, column)| Some((line.parse().ok()?, column.parse().ok()?)));

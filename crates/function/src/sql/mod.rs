@@ -1,6 +1,7 @@
 //! SQL over a batch, planned once and run for every batch.
 
 mod error;
+mod filter;
 mod names;
 mod purity;
 mod source;
@@ -28,6 +29,7 @@ use crate::columns::{describe, plain_schema, to_plain};
 use crate::{Function, Lookups, RunError};
 
 pub use error::SqlError;
+pub use filter::{Filtered, filter};
 pub use names::{INPUT, SQL_BYTES_MAX, reads};
 
 /// What one run may return, in bytes of Arrow.

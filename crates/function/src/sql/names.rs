@@ -20,7 +20,7 @@ pub const INPUT: &str = "input";
 pub const SQL_BYTES_MAX: usize = 64 * 1024;
 
 /// Nested expressions and queries in a function's SQL.
-const NESTING_MAX: usize = 50;
+pub(super) const NESTING_MAX: usize = 50;
 
 /// Returns the names of the tables that `sql` reads, [`INPUT`] aside: the lookups that it needs.
 ///

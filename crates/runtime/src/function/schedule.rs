@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::sync::watch;
-use weir_config::{Missed as MissedPlan, SchedulePlan};
+use weir_config::SchedulePlan;
 use weir_env::Env;
 use weir_lambda::event::{Scheduled as Event, schedule, schedule_input};
 use weir_queue::{Message, Queue, Stamp};
@@ -36,15 +36,8 @@ pub(crate) struct Scheduled {
 impl Scheduled {
     /// Reads a plan.
     pub fn new(env: Env, plan: &SchedulePlan, events: Arc<Queue>) -> Self {
-        let schedule = Schedule::parse(&plan.when, plan.timezone.as_deref());
-        let schedule = schedule.expect("the plan was checked: its schedules parse");
-        let missed = match plan.missed {
-            MissedPlan::Skip => Missed::Skip,
-            MissedPlan::Once => Missed::Once,
-            MissedPlan::All => Missed::All,
-        };
         let input = plan.input.clone().and_then(|input| RawValue::from_string(input).ok());
-        Self { env, name: plan.name.to_string(), schedule, missed, input, events }
+        Self { env, name: plan.name.to_string(), schedule: plan.when.clone(), missed: plan.missed, input, events }
     }
 
     fn producer(&self) -> String {

@@ -1,7 +1,7 @@
 //! Batches, such as functions return them, into records.
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
 };
@@ -49,7 +49,7 @@ pub fn encode_batch(schema: &Schema, batch: &RecordBatch) -> Result<EncodedRecor
     let wanted = arrow_schema(schema).map_err(|error| RecordError::at(error.field, error.reason))?;
     let plan = Plan::new(schema);
     if let Some(unknown) = batch.schema().fields().iter().find(|field| wanted.field_with_name(field.name()).is_err()) {
-        let near = crate::nearest::nearest(unknown.name(), wanted.fields().iter().map(|field| field.name().as_str()));
+        let near = weir_types::nearest(unknown.name(), wanted.fields().iter().map(|field| field.name().as_str()));
         let hint = near.map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
         return Err(RecordError::at(unknown.name(), format!("the schema has no field for the column{hint}")));
     }
@@ -80,15 +80,21 @@ fn fit(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, String> {
     if column.data_type() == wanted {
         return Ok(column.clone());
     }
-    if column.data_type().is_floating() && (wanted.is_integer() || wanted.is_decimal()) {
-        return Err(format!(
-            "a column of {} would lose its fractions as {wanted}: round and cast it first",
-            column.data_type()
-        ));
-    }
+    check_cast(column.data_type(), wanted)?;
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let cast = cast_with_options(column, wanted, &options);
     cast.map_err(|source| format!("a column of {} can't become one of {wanted}: {source}", column.data_type()))
+}
+
+/// Tells whether columns of one type are cast to another, whatever their values.
+pub(super) fn check_cast(found: &DataType, wanted: &DataType) -> Result<(), String> {
+    if found.is_floating() && (wanted.is_integer() || wanted.is_decimal()) {
+        return Err(format!("a column of {found} would lose its fractions as {wanted}: round and cast it first"));
+    }
+    if found != wanted && !can_cast_types(found, wanted) {
+        return Err(format!("a column of {found} can't become one of {wanted}"));
+    }
+    Ok(())
 }
 
 struct Writer<'a> {

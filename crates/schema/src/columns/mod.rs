@@ -21,6 +21,7 @@ mod build;
 mod column;
 mod decode;
 mod encode;
+mod misfits;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, SchemaRef, TimeUnit};
 pub use decode::ColumnDecoder;
 pub use encode::{EncodedRecords, encode_batch};
+pub use misfits::{Misfit, misfits};
 
 use crate::Schema;
 use crate::schema::{Kind, Logical, NodeId};

@@ -13,7 +13,6 @@ use weir_types::limits::RECORD_BYTES_MAX;
 
 use crate::json::{Plan, Shape, State};
 use crate::limits::CSV_COLUMNS_MAX;
-use crate::nearest::nearest;
 use crate::{RecordError, Schema};
 
 /// How a CSV body is spelled.
@@ -217,7 +216,7 @@ impl CsvReader {
             // Some programs put a byte-order mark before the first name.
             let column = if index == 0 { column.trim_start_matches('\u{feff}') } else { column };
             let Some(field) = shape.by_name.get(column) else {
-                let near = nearest(column, shape.fields.iter().map(|field| &*field.name));
+                let near = weir_types::nearest(column, shape.fields.iter().map(|field| &*field.name));
                 let hint = near.map(|near| format!("did you mean `{near}`?"));
                 return Err(CsvError::UnknownColumn { column: column.chars().take(128).collect(), hint });
             };

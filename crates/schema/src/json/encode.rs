@@ -8,7 +8,6 @@ use weir_types::limits::{NESTING_MAX, RECORD_BYTES_MAX};
 use super::plan::{Plan, RecordShape, Shape};
 use super::scan::Scanner;
 use crate::binary::{write_bytes, write_long};
-use crate::nearest::nearest;
 use crate::schema::NodeId;
 use crate::text::{self, quote};
 use crate::{Fault, RecordError, Schema};
@@ -493,7 +492,7 @@ fn missing(name: &str) -> Fault {
 
 #[cold]
 fn unknown_field(key: &str, shape: &RecordShape) -> Fault {
-    let reason = match nearest(key, shape.fields.iter().map(|field| &*field.name)) {
+    let reason = match weir_types::nearest(key, shape.fields.iter().map(|field| &*field.name)) {
         Some(near) => format!("the schema has no such field: did you mean `{near}`?"),
         None => "the schema has no such field: leave it out, or add it to the schema".to_owned(),
     };
@@ -502,7 +501,7 @@ fn unknown_field(key: &str, shape: &RecordShape) -> Fault {
 
 #[cold]
 pub(crate) fn unknown_symbol<'a>(text: &str, symbols: impl Iterator<Item = &'a str>) -> Fault {
-    match nearest(text, symbols) {
+    match weir_types::nearest(text, symbols) {
         Some(near) => format!("{} is none of the enum's symbols: did you mean `{near}`?", quote(text)).into(),
         None => format!("{} is none of the enum's symbols", quote(text)).into(),
     }

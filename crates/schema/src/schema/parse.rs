@@ -8,7 +8,6 @@ use weir_types::limits::{NESTING_MAX, RECORD_BYTES_MAX};
 use super::default::{Encoder, Pending};
 use super::{Enum, Field, Fixed, FullName, Kind, Logical, Node, NodeId, Record, finite};
 use crate::limits::{SCHEMA_BYTES_MAX, UNFOLDED_DEPTH_MAX, UNFOLDED_TYPES_MAX};
-use crate::nearest::nearest;
 
 /// A text that is no schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -170,7 +169,7 @@ impl Parser {
         }
         let known = PRIMITIVES.iter().map(|(name, _)| *name).chain(["record", "enum", "array", "map", "fixed"]);
         let known = known.chain(self.names.keys().map(String::as_str));
-        let hint = match nearest(word, known) {
+        let hint = match weir_types::nearest(word, known) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => "a named type must be defined, in full, before it is used by name".to_owned(),
         };
