@@ -17,6 +17,9 @@ use crate::turn::{Taken, Turn};
 /// Messages of one answer that lists some.
 const LISTED_MAX: usize = 10_000;
 
+/// Stamps that are written again in one append.
+const REFRESHED_MAX: usize = 5000;
+
 impl Call {
     /// Tells whether it needs a turn of its own: it can't be taken back, or looks at the whole state.
     pub(super) fn is_alone(&self) -> bool {
@@ -198,9 +201,14 @@ impl Owner {
             .filter(|(_, last)| last.place < below)
             .map(|(producer, last)| (producer.clone(), last.number))
             .collect();
-        let mut commands = vec![Command::Counter { next_transfer: self.state.next_transfer }];
-        commands.extend(old.iter().map(|(producer, number)| Command::Stamp { producer, number: *number }));
-        self.store_then_apply(now, &commands).await
+        let counter = [Command::Counter { next_transfer: self.state.next_transfer }];
+        self.store_then_apply(now, &counter).await?;
+        for some in old.chunks(REFRESHED_MAX) {
+            let commands: Vec<Command<'_>> =
+                some.iter().map(|(producer, number)| Command::Stamp { producer, number: *number }).collect();
+            self.store_then_apply(now, &commands).await?;
+        }
+        Ok(())
     }
 
     fn part(&self, cursor: Cursor) -> Result<(crate::snapshot::Part, Option<Cursor>), QueueError> {
