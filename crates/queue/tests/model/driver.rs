@@ -78,10 +78,9 @@ impl Driver {
         let random = Random::seeded(seed ^ 0x5eed);
         let mut driver = Self { world, random, queues: Some(queues), model, stamps: BTreeMap::new(), done: Vec::new() };
         let all = AssertUnwindSafe(driver.operate(operations)).catch_unwind().await;
-        if let Err(panic) = all {
+        if all.is_err() {
             let last = driver.done.iter().rev().take(LAST).rev().cloned().collect::<Vec<_>>().join("\n  ");
-            eprintln!("seed {seed}, after {} operations; the last of them:\n  {last}", driver.done.len());
-            std::panic::resume_unwind(panic);
+            panic!("seed {seed}, after {} operations; the last of them:\n  {last}", driver.done.len());
         }
     }
 
@@ -272,9 +271,14 @@ impl Driver {
         self.crash().await;
     }
 
+    async fn everything(&self, queue: &str) -> Vec<Received> {
+        let queue = self.queue(queue);
+        insist(async || queue.browse(SequenceNumber(0), 100_000).await).await
+    }
+
     /// Looks whether sends that nobody waited for were stored: all of each, or nothing.
     async fn resolve(&mut self, queue: &'static str) {
-        let found = self.queue(queue).browse(SequenceNumber(0), 100_000).await.unwrap();
+        let found = self.everything(queue).await;
         let found: Vec<u64> = found.iter().map(number).collect();
         let mut sends: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
         for (number, msg) in &self.model.messages {
@@ -521,7 +525,7 @@ impl Driver {
         let queue = self.pick(&QUEUES);
         let now = self.now(queue);
         self.note(format!("browse {queue}"));
-        let found = self.queue(queue).browse(SequenceNumber(0), 100_000).await.unwrap();
+        let found = self.everything(queue).await;
         let mut numbers: Vec<u64> = found.iter().map(number).collect();
         numbers.sort_unstable();
         let sure = self.model.of(queue).filter(|(_, msg)| !self.model.perhaps_expired(msg, queue, now));
@@ -677,7 +681,7 @@ impl Driver {
 
     /// Finds what became ready while a move was under way, and was moved too, or put back.
     async fn moved_late(&self, source: &'static str, began: Span, ended: Span) -> Vec<u64> {
-        let left = self.queue(source).browse(SequenceNumber(0), 100_000).await.unwrap();
+        let left = self.everything(source).await;
         let left: BTreeMap<u64, u32> = left.iter().map(|left| (number(left), left.receive_count)).collect();
         let late = |msg: &Msg| !msg.visible.surely_before(began) && msg.visible.perhaps_before(ended);
         let found = self.model.of(source).filter(|(number, msg)| late(msg) && left.get(number) != Some(&msg.count));
