@@ -14,6 +14,7 @@ use weir_queue::{
     Attribute, AttributeValue, ChangeError, CreateError, Message, MoveError, MoveFilter, MoveStatus, Queue, Queues,
     Settings,
 };
+use weir_types::LogName;
 
 const MINUTE: Duration = Duration::from_secs(61);
 
@@ -182,6 +183,66 @@ async fn dead_letters_go_to_another_queue_from_the_change_on_and_none_is_in_both
     all.extend(later);
     all.sort_by_key(|body| body.parse::<u32>().unwrap());
     assert_eq!(all, (0..=600).map(|number: u32| number.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn without_a_dead_letter_queue_what_was_given_up_can_be_received_again() {
+    let world = World::new();
+    let queues = world.open().await;
+    create(&queues, "dead", standard()).await;
+    let work = create(&queues, "work", dead_letters(standard(), 1, "dead")).await;
+    queues.delete(&name("dead")).await.unwrap();
+    for number in 0..300 {
+        send(&work, &number.to_string()).await;
+    }
+    give_up(&world, &work, 1).await;
+    queues.configure(&name("work"), standard()).await.unwrap();
+    eventually("they are back", ready(&work, 300)).await;
+    let back = receive(&work, 1000).await;
+    assert_eq!(numbers(bodies(&back)), (0..300).collect::<Vec<_>>());
+    assert!(back.iter().all(|message| message.source.is_none() && message.receive_count == 1));
+    let ids = back.iter().map(|message| message.id).collect();
+    work.settle(ids).await.unwrap();
+    assert_eq!(work.stats().in_flight, 0);
+}
+
+#[test]
+fn deleting_a_queue_may_be_cut_off_anywhere() {
+    // Dropping a runtime drops its tasks where they wait, as a crash does.
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut survived = 0;
+    for turns in 0..40 {
+        let world = World::new();
+        let first = runtime();
+        first.block_on(async {
+            let queues = world.open().await;
+            let work = create(&queues, "work", standard()).await;
+            send(&work, "old").await;
+            tokio::spawn(async move { queues.delete(&name("work")).await });
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+        });
+        drop(first);
+        runtime().block_on(async {
+            let queues = world.open().await;
+            if let Some(work) = queues.get(&name("work")) {
+                survived += 1;
+                assert_eq!(bodies(&receive(&work, 10).await), ["old"]);
+                return;
+            }
+            let work = create(&queues, "work", standard()).await;
+            assert!(receive(&work, 10).await.is_empty());
+            let log = world.engine.log(&LogName::queue(&name("work"))).await.unwrap();
+            assert_eq!(log.bytes(), 0);
+            send(&work, "new").await;
+            drop((work, queues));
+            settle_down().await;
+            let queues = world.open().await;
+            assert_eq!(bodies(&receive(&queues.get(&name("work")).unwrap(), 10).await), ["new"]);
+        });
+    }
+    assert!((1..40).contains(&survived), "{survived}");
 }
 
 #[tokio::test]

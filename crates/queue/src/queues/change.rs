@@ -21,7 +21,8 @@ use super::core::{Core, Life};
 use super::registry::{Command, Refusal, dead_letter_queue};
 use crate::error::{ChangeError, CreateError};
 use crate::queue::Queue;
-use crate::settings::{Fifo, Settings};
+use crate::settings::Settings;
+use crate::snapshot::Store;
 
 /// What becomes of a queue that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,18 +123,20 @@ impl Core {
         Ok(())
     }
 
-    /// Erases what a deleted queue of that name has left.
+    /// Erases what a deleted queue of that name has left. It is not opened for that: it may be damaged.
     pub(crate) async fn erase_left(&self, name: &QueueName) -> Result<(), CreateError> {
         let Some(identity) = self.registry.read(|registry| registry.erasing().get(name).copied()) else {
             return Ok(());
         };
-        let settings = Settings { fifo: name.is_fifo().then(Fifo::default), ..Settings::default() };
-        let queue = self.open_queue(name, settings, identity).await?;
-        queue.erase().await.map_err(|error| {
-            let error = &error as &dyn std::error::Error;
+        let log = self.log(name).await?;
+        let left = match log.trim(log.bounds().tail).await {
+            Ok(()) => Store::new(&self.snapshots, name, identity).erase().await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = left {
             tracing::warn!(queue = %name, error, "a deleted queue can't be erased");
-            CreateError::Erasing { queue: name.clone() }
-        })?;
+            return Err(CreateError::Erasing { queue: name.clone() });
+        }
         self.erased(name).await;
         Ok(())
     }
