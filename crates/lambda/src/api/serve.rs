@@ -25,22 +25,15 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const ERROR_BODY: &str = "lambda-runtime-function-error-body";
 
-/// Serves one environment until the future is dropped, its connections with it. Where it has a user of its own, nobody
-/// else's connections are taken.
-pub(crate) async fn serve(listener: TcpListener, exchange: Arc<Exchange>, env: Env, user: Option<u32>) {
+/// Serves one environment until the future is dropped, its connections with it.
+pub(crate) async fn serve(listener: TcpListener, exchange: Arc<Exchange>, env: Env) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = tokio::task::JoinSet::new();
     loop {
         // Never closed: an error can't come.
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         let stream = match listener.accept().await {
-            Ok((stream, peer)) => match user {
-                Some(user) if !belongs_to(user, &listener, peer.port()) => {
-                    tracing::warn!(user, "somebody else than a handler tried its Runtime API, and was refused");
-                    continue;
-                }
-                _ => stream,
-            },
+            Ok((stream, _)) => stream,
             Err(error) => {
                 // Out of file descriptors, most likely. The runtime tries again, or its environment times out.
                 tracing::warn!(%error, "a runtime could not connect");
@@ -55,22 +48,6 @@ pub(crate) async fn serve(listener: TcpListener, exchange: Arc<Exchange>, env: E
             drop(place);
         });
     }
-}
-
-/// Tells whether the other end of a connection belongs to a user, by the kernel's table of sockets.
-fn belongs_to(user: u32, listener: &TcpListener, peer: u16) -> bool {
-    let Ok(own) = listener.local_addr() else { return false };
-    std::fs::read_to_string("/proc/net/tcp").is_ok_and(|table| owner_of(&table, peer, own.port()) == Some(user))
-}
-
-/// Finds who owns the socket at port `from` that is connected to port `to`: fields 1, 2 and 7 of a line (proc(5)).
-fn owner_of(table: &str, from: u16, to: u16) -> Option<u32> {
-    let (from, to) = (format!(":{from:04X}"), format!(":{to:04X}"));
-    table.lines().find_map(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        let ends = fields.next()?.ends_with(&from) && fields.next()?.ends_with(&to);
-        if ends { fields.nth(4)?.parse().ok() } else { None }
-    })
 }
 
 async fn connection(stream: TcpStream, exchange: Arc<Exchange>) {
@@ -211,19 +188,4 @@ async fn read(request: Request<Incoming>, bytes_max: usize) -> Read {
         }
     }
     if dropped > 0 { Read::TooLarge } else { Read::Whole(whole.freeze(), trailers) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_owner_of_a_connection_is_found_by_both_of_its_ends() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
-            \x20  0: 0100007F:9C40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1\n\
-            \x20  1: 0100007F:9C40 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 2 1\n\
-            \x20  2: 0100007F:D431 0100007F:9C40 01 00000000:00000000 02:00000000 00000000 70001        0 3 1\n";
-        assert_eq!(owner_of(table, 0xD431, 0x9C40), Some(70_001));
-        assert_eq!(owner_of(table, 0xD432, 0x9C40), None);
-    }
 }

@@ -23,11 +23,7 @@ impl Api {
         let exchange = Arc::new(Exchange::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        Self {
-            task: tokio::spawn(serve(listener, Arc::clone(&exchange), weir_env::Env::system(), None)),
-            exchange,
-            address,
-        }
+        Self { task: tokio::spawn(serve(listener, Arc::clone(&exchange), weir_env::Env::system())), exchange, address }
     }
 
     /// Sends a request and returns status and the rest of the answer.

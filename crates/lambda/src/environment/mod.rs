@@ -195,7 +195,7 @@ impl Environment {
             ended: watch::Sender::new(None),
         });
         shared.living.insert(&environment);
-        let api = serve(listener, exchange, shared.env.clone(), user_id);
+        let api = serve(listener, exchange, shared.env.clone());
         tokio::spawn(Arc::clone(&environment).keep(api, mark, user));
         Ok(environment)
     }

@@ -136,6 +136,11 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let folder = TempFolder::create(parent.path().join("a"), None).unwrap();
         let mut left = std::process::Command::new("sleep").arg("1000").env("TMPDIR", folder.work()).spawn().unwrap();
+        // A moment after its start a process has no variables to be seen yet.
+        let environ = format!("/proc/{}/environ", left.id());
+        while !fs::read_to_string(&environ).unwrap().contains("TMPDIR=") {
+            std::thread::yield_now();
+        }
         folder.mark(&Mark { session: None, user: None, temp: folder.work() }).unwrap();
         clean_up(parent.path()).unwrap();
         assert!(!left.wait().unwrap().success());
