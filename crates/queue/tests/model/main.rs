@@ -22,12 +22,11 @@ fn number(variable: &str) -> Option<u64> {
 
 #[test]
 fn queues_do_what_the_model_does() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let seeds = match number("WEIR_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("WEIR_SEEDS").unwrap_or(SEEDS),
     };
     for seed in seeds {
-        runtime.block_on(driver::Driver::run(seed, OPERATIONS));
+        driver::Driver::run(seed, OPERATIONS);
     }
 }
