@@ -10,20 +10,44 @@ use serde_json::Value;
 
 use crate::run::{binary, cargo, check, output, root, say};
 
+/// How often, and after what pause, moto's server is asked whether it is there.
+const MOTO_TRIES: u32 = 300;
+const MOTO_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
 struct Part {
     name: &'static str,
     package: &'static str,
     example: &'static str,
+    peer: Peer,
     title: &'static str,
 }
 
-const PARTS: [Part; 5] = [
-    Part { name: "log", package: "weir-log", example: "log_bench", title: "The local log" },
-    Part { name: "schema", package: "weir-schema", example: "schema_bench", title: "Records to Avro and to columns" },
-    Part { name: "function", package: "weir-function", example: "function_bench", title: "SQL functions" },
-    Part { name: "table", package: "weir-table", example: "table_bench", title: "Tables" },
-    Part { name: "server", package: "weir-server", example: "server_bench", title: "The built server, from outside" },
+/// What runs beside a part, where it is a program of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    None,
+    /// An example that starts `redis-server`, if it is installed.
+    Redis,
+    /// moto's server, from PyPI, measured by the part's own example.
+    Moto,
+}
+
+const PARTS: [Part; 8] = [
+    Part::new("log", "weir-log", "log_bench", "The local log"),
+    Part::new("schema", "weir-schema", "schema_bench", "Records to Avro and to columns"),
+    Part::new("function", "weir-function", "function_bench", "SQL functions"),
+    Part::new("table", "weir-table", "table_bench", "Tables"),
+    Part { peer: Peer::Redis, ..Part::new("queue", "weir-queue", "queue_bench", "Queues") },
+    Part { peer: Peer::Moto, ..Part::new("sqs", "weir-sqs", "sqs_bench", "Queues through the SQS API") },
+    Part::new("lambda", "weir-lambda", "lambda_bench", "Lambda handlers"),
+    Part::new("server", "weir-server", "server_bench", "The built server, from outside"),
 ];
+
+impl Part {
+    const fn new(name: &'static str, package: &'static str, example: &'static str, title: &'static str) -> Self {
+        Self { name, package, example, peer: Peer::None, title }
+    }
+}
 
 /// Runs one part, or all, and writes the results; `results` writes them alone, from the parts' last runs.
 pub fn run(name: Option<&str>) -> anyhow::Result<()> {
@@ -32,7 +56,11 @@ pub fn run(name: Option<&str>) -> anyhow::Result<()> {
     }
     let parts: Vec<&Part> = PARTS.iter().filter(|part| name.is_none_or(|name| name == part.name)).collect();
     if parts.is_empty() {
-        bail!("there is no part `{}`: {}", name.unwrap_or_default(), PARTS.map(|part| part.name).join(", "));
+        bail!(
+            "there is no part `{}`: {}",
+            name.unwrap_or_default(),
+            PARTS.iter().map(|part| part.name).collect::<Vec<_>>().join(", ")
+        );
     }
     let kept = root().join("bench/parts");
     std::fs::create_dir_all(&kept).context("make bench/parts")?;
@@ -44,7 +72,8 @@ pub fn run(name: Option<&str>) -> anyhow::Result<()> {
         if part.name == "server" {
             command.arg(&weir);
         }
-        let text = output(&mut command)?;
+        let mut text = output(&mut command)?;
+        text.push_str(&peer(part)?);
         let value = parse(&text).with_context(|| format!("{} printed {text}", part.example))?;
         std::fs::write(
             kept.join(format!("{}.json", part.name)),
@@ -52,6 +81,56 @@ pub fn run(name: Option<&str>) -> anyhow::Result<()> {
         )?;
     }
     write_results()
+}
+
+/// Measures a part's peer, right after it.
+fn peer(part: &Part) -> anyhow::Result<String> {
+    let examples = binary("release", "examples")?;
+    match part.peer {
+        Peer::None => Ok(String::new()),
+        Peer::Redis => output(&mut std::process::Command::new(examples.join("redis_peer"))),
+        Peer::Moto => {
+            let moto = Moto::start()?;
+            output(std::process::Command::new(examples.join(part.example)).args(["--peer", &moto.address]))
+        }
+    }
+}
+
+/// moto's server, which ends with this.
+struct Moto {
+    child: std::process::Child,
+    address: String,
+}
+
+impl Moto {
+    fn start() -> anyhow::Result<Self> {
+        let python = crate::python::peers()?;
+        // The system gives a port, and the server takes it a moment later.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").context("find a port")?;
+        let address = listener.local_addr().context("find a port")?;
+        drop(listener);
+        let child = std::process::Command::new(python)
+            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &address.port().to_string()])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .context("start moto's server")?;
+        let moto = Self { child, address: address.to_string() };
+        for _ in 0..MOTO_TRIES {
+            if std::net::TcpStream::connect(address).is_ok() {
+                return Ok(moto);
+            }
+            std::thread::park_timeout(MOTO_PAUSE);
+        }
+        bail!("moto's server does not answer at {address}")
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Reads what a part printed: one JSON object, or several, each with its name in `bench`; or lines for people.

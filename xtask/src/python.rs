@@ -14,6 +14,9 @@ const MAIN: &str = "tests/foreign/requirements.txt";
 /// What the tests of SQS's query protocol run in.
 const QUERY: &str = "tests/foreign/requirements-query.txt";
 
+/// What benchmarks measure beside weir.
+const PEERS: &str = "bench/requirements.txt";
+
 /// The Python of each environment.
 pub struct Pythons {
     /// Of most tests.
@@ -25,6 +28,11 @@ pub struct Pythons {
 /// Makes the environments that are not there, and returns their Pythons.
 pub fn setup() -> anyhow::Result<Pythons> {
     Ok(Pythons { main: environment(MAIN)?, query: environment(QUERY)? })
+}
+
+/// Makes the environment of the peers that benchmarks measure, and returns its Python.
+pub fn peers() -> anyhow::Result<PathBuf> {
+    environment(PEERS)
 }
 
 /// Makes an environment if it is not there, and returns its Python.

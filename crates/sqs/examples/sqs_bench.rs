@@ -1,7 +1,7 @@
 //! Measures queues through the SQS wire API, and prints JSON lines.
 //!
 //! ```text
-//! cargo run --release -p weir-sqs --example sqs_bench -- [--seconds 5]
+//! cargo run --release -p weir-sqs --example sqs_bench -- [--seconds 5] [--peer 127.0.0.1:PORT]
 //! ```
 //!
 //! Server and clients share this process and its cores; between them are real sockets, kept alive, HTTP/1.1, one client
@@ -12,6 +12,7 @@
 //! - `through`: messages a second that were sent, received and deleted, all at once.
 //! - `wake`: from the answer to a `SendMessage` until a long poll that had been waiting has its message in hand; zero if it came
 //!   first.
+//! - With `--peer`, `cycles` alone, against another server that speaks the JSON protocol (moto's). It keeps all in memory.
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 #![expect(clippy::disallowed_methods, reason = "a stopwatch needs the machine's own clock")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that can't go on has nothing better to do")]
@@ -47,6 +48,8 @@ const BODY_BYTES: usize = 200;
 const WAKES: usize = 500;
 /// Messages that lie in the queue before `cycles` begins.
 const BACKLOG: u64 = 60_000;
+/// The same for a peer, which is slower.
+const PEER_BACKLOG: u64 = 4_000;
 
 /// One client on its own connection.
 struct Client {
@@ -99,12 +102,19 @@ struct Message<'a> {
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
-    let seconds = match (arguments.next().as_deref(), arguments.next()) {
-        (Some("--seconds"), Some(seconds)) => seconds.parse().unwrap(),
-        _ => 5,
-    };
+    let (mut seconds, mut peer) = (5, None);
+    while let (Some(name), Some(value)) = (arguments.next(), arguments.next()) {
+        match name.as_str() {
+            "--seconds" => seconds = value.parse().unwrap(),
+            "--peer" => peer = Some(value.parse().unwrap()),
+            _ => panic!("there is no option {name}"),
+        }
+    }
     let folder = tempfile::tempdir().unwrap();
-    let address = serve(folder.path()).await;
+    let address = match peer {
+        Some(address) => return measure_peer(address).await,
+        None => serve(folder.path()).await,
+    };
     let mut client = Client::connect(address).await;
     let made = client.json("CreateQueue", json!({"QueueName": "bench"})).await;
     let url = made["QueueUrl"].as_str().unwrap().to_owned();
@@ -118,7 +128,7 @@ async fn main() {
 
     let made = client.json("CreateQueue", json!({"QueueName": "cycles"})).await;
     let url = made["QueueUrl"].as_str().unwrap().to_owned();
-    let (rate, cpu) = cycles(address, &url).await;
+    let (rate, cpu) = cycles(address, &url, BACKLOG).await;
     print("cycles", rate, cpu);
     let made = client.json("CreateQueue", json!({"QueueName": "through"})).await;
     let url = made["QueueUrl"].as_str().unwrap().to_owned();
@@ -131,6 +141,15 @@ async fn main() {
     waits.sort();
     let at = |permille: usize| (waits[(waits.len() - 1) * permille / 1000].as_secs_f64() * 1e6).round() / 1e3;
     println!("{}", json!({"bench": "wake", "p50_ms": at(500), "p99_ms": at(990), "wakes": WAKES}));
+}
+
+/// The same cycles against another server at this address. Fewer of them: it may be slow.
+async fn measure_peer(address: SocketAddr) {
+    let mut client = Client::connect(address).await;
+    let made = client.json("CreateQueue", json!({"QueueName": "cycles"})).await;
+    let url = made["QueueUrl"].as_str().unwrap().to_owned();
+    let (rate, _) = cycles(address, &url, PEER_BACKLOG).await;
+    println!("{}", json!({"bench": "moto", "cycles_per_second": rate.round(), "messages": PEER_BACKLOG}));
 }
 
 async fn serve(folder: &std::path::Path) -> SocketAddr {
@@ -251,11 +270,11 @@ fn consume(
 
 /// Fills a queue and empties it. Returns cycles a second, and the processor time of the whole process, clients
 /// included, for each.
-async fn cycles(address: SocketAddr, url: &str) -> (f64, f64) {
+async fn cycles(address: SocketAddr, url: &str, backlog: u64) -> (f64, f64) {
     let (sent, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let stop = Arc::new(AtomicBool::new(false));
     let tasks = produce(address, url, &sent, &stop);
-    while sent.load(Ordering::Relaxed) < BACKLOG {
+    while sent.load(Ordering::Relaxed) < backlog {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     stop.store(true, Ordering::Relaxed);
@@ -266,7 +285,7 @@ async fn cycles(address: SocketAddr, url: &str) -> (f64, f64) {
     let stop = Arc::new(AtomicBool::new(false));
     let tasks = consume(address, url, &done, &stop);
     // The last few, which not all consumers have a part in, are not measured.
-    while done.load(Ordering::Relaxed) < BACKLOG * 9 / 10 {
+    while done.load(Ordering::Relaxed) < backlog * 9 / 10 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let cycles = done.load(Ordering::Relaxed) as f64;
