@@ -21,16 +21,23 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The argument that makes this program a handler's launcher. See [`weir_lambda::confine`].
 pub const CONFINE: &str = "__confine";
 
+/// The same as a program of its own, used where it lies beside this one.
+const SMALL_LAUNCHER: &str = "weir-confine";
+
 /// What handlers need of this process.
 fn handlers(address: SocketAddr) -> Handlers {
-    let launcher = std::env::current_exe().ok();
+    let launcher = std::env::current_exe().ok().map(|weir| {
+        // A small program starts in a fifth of the time that this one does.
+        let small = weir.with_file_name(SMALL_LAUNCHER);
+        if small.is_file() { vec![small.into_os_string()] } else { vec![weir.into_os_string(), CONFINE.into()] }
+    });
     let of_user = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
     let of_user = of_user.or_else(|| Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
     // A server that listens everywhere is reached at home.
     let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     Handlers {
-        launcher: launcher.map(|path| vec![path.into_os_string(), CONFINE.into()]).unwrap_or_default(),
+        launcher: launcher.unwrap_or_default(),
         cache: of_user.map(|cache| cache.join("weir").join("functions")),
         endpoint: Some(format!("http://{host}:{}", address.port())),
     }

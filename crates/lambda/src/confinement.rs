@@ -72,7 +72,7 @@ pub(crate) fn confinement(shared: &Shared) -> Vec<Confinement> {
             "temp folder size",
             false,
             "",
-            "one file can't exceed the limit; the sum is looked at while handlers run, and is not enforced by the kernel: \\
+            "one file can't exceed the limit; the sum is looked at while handlers run, and is not enforced by the kernel: \
              that would take a mount",
         ),
         feature(
