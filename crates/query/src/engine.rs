@@ -56,7 +56,7 @@ impl Default for Limits {
 pub const OPERATORS_MAX: usize = 1000;
 
 /// Refuses chains such as `1+1+1+...` before they are parsed into a tree that is too deep for the stack.
-fn refuse_chains(sql: &str) -> Result<(), QueryError> {
+pub(crate) fn refuse_chains(sql: &str) -> Result<(), QueryError> {
     // What is no SQL to its tokens is told by the parser.
     let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else { return Ok(()) };
     let operators = tokens.iter().filter(|token| match token {
@@ -160,7 +160,7 @@ impl Engine {
         &self.limits
     }
 
-    fn state(&self) -> SessionState {
+    pub(crate) fn state(&self) -> SessionState {
         SessionStateBuilder::new()
             .with_config(self.config.clone())
             .with_runtime_env(self.runtime.clone())

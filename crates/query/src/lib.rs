@@ -14,10 +14,12 @@
 mod answer;
 mod engine;
 mod error;
+mod predicate;
 mod source;
 
 pub use answer::Answer;
 pub use datafusion::common::ScalarValue;
 pub use engine::{Engine, Limits, Parsed};
 pub use error::QueryError;
+pub use predicate::Predicate;
 pub use source::{File, Source};

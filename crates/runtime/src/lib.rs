@@ -29,7 +29,11 @@ mod tables;
 mod tail;
 mod upkeep;
 
-pub use dead::{Cause, DeadLetterError};
+pub use dead::{
+    ActError, Acted, Batch, Cause, Cursor, CursorError, DeadLetterError, Edit, EditError, Filter, FilterError,
+    FindError, FoundLetters, GROUPS_MAX, LETTERS_LISTED_MAX, LETTERS_MAX, LetterGroup, LetterRow, Payload,
+    RefusedLetter, ShowError, Shown, State, Taken,
+};
 pub use door::{
     BodyError, DOOR_BYTES_MAX, DeliverError, Delivery, Encoding, Failed, Format, NoRoom, Place, REFUSALS_LISTED_MAX,
     Refusal, Report, SILENCE_MAX, UnknownEncoding, UnknownFormat,

@@ -21,7 +21,7 @@ use weir_stream::{Checkpoints, OpenError as StreamError, Settings, Stream};
 use weir_table::{OpenError as TableError, Table};
 use weir_types::{FunctionName, LogName, QueueName, ScheduleName, SequenceNumber, StreamName, SubjectName, TableName};
 
-use crate::dead::{DEAD_LETTERS, DeadLetters};
+use crate::dead::{self, ACTIONS, Actions, DEAD_LETTERS, DeadLetters};
 use crate::door::Room;
 use crate::folder::{Folder, FolderError};
 use crate::function::{Around, Functions, OpenFunction, OutboxError, Scheduled, needs_outbox};
@@ -176,7 +176,7 @@ pub enum StartError {
     #[error(transparent)]
     Outbox(#[from] OutboxError),
     /// A name of weir's own is taken by the plan.
-    #[error("`{DEAD_LETTERS}` is a stream and a table of weir's own: name yours otherwise")]
+    #[error("`{DEAD_LETTERS}` and `{ACTIONS}` are streams and tables of weir's own: name yours otherwise")]
     Reserved,
 }
 
@@ -205,6 +205,7 @@ pub struct Node {
     versions: Owner<Versions>,
     pipelines: BTreeMap<TableName, Pipeline>,
     dead_letters: DeadLetters,
+    actions: Actions,
     room: Room,
     pub(crate) queries: weir_query::Engine,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -237,10 +238,13 @@ impl Node {
         for stream in plan.streams.into_values() {
             streams.insert(stream.name.clone(), opening.stream(stream).await?);
         }
-        let dead = opening.dead_letter_stream().await?;
-        let dead_name = dead.stream.name().clone();
-        if streams.insert(dead_name.clone(), dead.clone()).is_some() {
-            return Err(StartError::Reserved);
+        let dead = opening.own_stream(DEAD_LETTERS, dead::schema()).await?;
+        let actions = opening.own_stream(ACTIONS, dead::actions_schema()).await?;
+        for own in [&dead, &actions] {
+            let taken = streams.insert(own.stream.name().clone(), own.clone()).is_some();
+            if taken || plan.tables.keys().any(|table| table.as_str() == own.stream.name().as_str()) {
+                return Err(StartError::Reserved);
+            }
         }
         let dead_letters = DeadLetters::new(dead.clone());
         let queues = Queues::open(engine.clone(), snapshots.clone(), env.clone()).await?;
@@ -276,6 +280,7 @@ impl Node {
             parts.push(Planned::of_plan(table, redrive, &feeds)?);
         }
         parts.push(Planned::of_dead_letters(dead));
+        parts.push(Planned::of_actions(actions.clone())?);
         let opened = futures::future::try_join_all(parts.into_iter().map(|planned| {
             let (env, folder) = (env.clone(), folder.clone());
             async move {
@@ -328,10 +333,12 @@ impl Node {
             versions,
             pipelines,
             dead_letters,
+            actions: Actions::new(actions),
             queries,
             tasks: Mutex::default(),
         });
         node.start_parking();
+        node.start_carrying();
         node.start_upkeep(plan.lookups);
         Ok(node)
     }
@@ -437,6 +444,14 @@ impl Node {
 
     pub(crate) fn dead_letters(&self) -> &DeadLetters {
         &self.dead_letters
+    }
+
+    pub(crate) fn actions(&self) -> &Actions {
+        &self.actions
+    }
+
+    pub(crate) fn checkpoints(&self) -> &Owner<Checkpoints> {
+        &self.checkpoints
     }
 
     pub(crate) fn room(&self) -> &Room {

@@ -17,12 +17,11 @@ use weir_schema::{Compatibility, Schema};
 use weir_stream::{Settings, Stream};
 use weir_types::{QueueName, StreamName, SubjectName};
 
-use crate::dead::{self, DEAD_LETTERS};
 use crate::node::StartError;
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
 
-/// How long dead letters are kept as records; their table keeps them on.
+/// How long dead letters, and what became of them, are kept as records; their tables keep them on.
 const DEAD_LETTERS_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What opening a stream needs.
@@ -62,13 +61,12 @@ impl Opening<'_> {
         }
     }
 
-    /// Opens the stream of dead letters.
-    pub async fn dead_letter_stream(&self) -> Result<Arc<OpenStream>, StartError> {
-        let name: StreamName = DEAD_LETTERS.parse().expect("the name follows the rule");
+    /// Opens a stream of weir's own that is also a table.
+    pub async fn own_stream(&self, name: &'static str, schema: Schema) -> Result<Arc<OpenStream>, StartError> {
+        let name: StreamName = name.parse().expect("the name follows the rule");
         let settings = Settings { shards: 1, retention: DEAD_LETTERS_RETENTION, retention_bytes: None };
         let stream =
             Stream::open(self.engine, self.snapshots.clone(), self.env.clone(), name.clone(), settings).await?;
-        let schema = dead::schema();
         self.register(&name, &schema, None).await?;
         Ok(Arc::new(OpenStream::new(stream, schema, None, None)))
     }

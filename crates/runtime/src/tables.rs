@@ -13,7 +13,7 @@ use weir_stream::Stream;
 use weir_table::{LocalStore, PartitionBy, Rule, Spec, Table};
 use weir_types::{FunctionName, StreamName};
 
-use crate::dead::DEAD_LETTERS;
+use crate::dead::{ACTIONS, ACTIONS_SQL, DEAD_LETTERS};
 use crate::folder::{Folder, FolderError};
 use crate::function::Functions;
 use crate::lookups::LookupSet;
@@ -113,6 +113,17 @@ impl Planned {
         let spec = Spec { unique_by: vec!["id".to_owned()], ..Spec::new(name, columns) };
         let sources = shards_of(&stream.stream, None).collect();
         Self { spec, location: None, stream, sources, function: None }
+    }
+
+    /// The table of what became of them.
+    pub fn of_actions(stream: Arc<OpenStream>) -> Result<Self, StartError> {
+        let input = arrow_schema(&stream.schema).expect("the schema of actions is part of the program, and tested");
+        let function = SqlFunction::plan(ACTIONS_SQL, input, &BTreeMap::new())
+            .map_err(|source| StartError::Function { function: ACTIONS.to_owned(), source })?;
+        let name = ACTIONS.parse().expect("the name follows the rule");
+        let spec = Spec { unique_by: vec!["id".to_owned()], ..Spec::new(name, function.output()) };
+        let sources = shards_of(&stream.stream, None).collect();
+        Ok(Self { spec, location: None, stream, sources, function: Some(Arc::new(function)) })
     }
 
     /// Opens the table itself, and makes it if it is new.

@@ -8,6 +8,7 @@ use weir_config::LookupPlan;
 use weir_stream::Stream;
 use weir_types::{LookupName, SequenceNumber, ShardId};
 
+use crate::dead::{ACTIONS, CARRIER};
 use crate::function::OpenFunction;
 use crate::node::Node;
 
@@ -63,7 +64,11 @@ impl Node {
             }
             None
         });
-        sources.chain(functions).min().map(SequenceNumber)
+        let carrier = (name.as_str() == ACTIONS).then(|| {
+            let log = stream.shards()[shard.0 as usize].log().name();
+            self.checkpoints().read(|all| all.get(CARRIER, log)).map_or(0, |at| at.next.0)
+        });
+        sources.chain(functions).chain(carrier).min().map(SequenceNumber)
     }
 
     /// Returns how far a function's own stream was carried on. Its last record stays in any case: that is its state.

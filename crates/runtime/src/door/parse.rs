@@ -12,7 +12,7 @@ use weir_types::limits::RECORD_BYTES_MAX;
 
 use super::report::Report;
 use super::{BodyError, DeliverError};
-use crate::dead::{Cause, Letter};
+use crate::dead::{Cause, FORM, Letter};
 use crate::node::Node;
 use crate::streams::OpenStream;
 
@@ -80,14 +80,17 @@ impl<'r> Sink<'r> {
         self.report.dead_lettered += 1;
         let stream = self.stream.stream.name();
         let error = format!("record {line}: no schema is registered for {key} ({form:?})");
-        self.letters.push(Letter::of_delivery(
+        let letter = Letter::of_delivery(
             self.env,
             format!("door/{stream}"),
             format!("stream/{stream}"),
             Cause::UnknownSchema,
             error,
             payload.to_vec(),
-        ));
+        );
+        // With it the messages can be taken apart once their schema is known.
+        let headers = vec![(FORM.to_owned(), form.name().to_owned())];
+        self.letters.push(Letter { headers, ..letter });
     }
 
     /// Stores what is due.

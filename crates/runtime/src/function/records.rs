@@ -217,6 +217,7 @@ impl Runner {
                 fingerprint: record.fingerprint,
                 key,
                 body: Bytes::copy_from_slice(record.body),
+                redriven: record.key.map(Bytes::copy_from_slice),
             };
             self.held += 1;
             self.held_bytes += size_of(&item);
@@ -410,20 +411,17 @@ fn letter(
     first_failed: weir_types::Timestamp,
 ) -> Letter {
     let source = LogName::shard(parts.stream.name(), parts.shard).to_string();
-    Letter {
-        fingerprint: Some(item.fingerprint),
-        attempts,
-        first_failed_at: first_failed,
-        ..Letter::of_record(
-            &parts.env,
-            source,
-            (item.sequence, item.arrived_at),
-            format!("function/{}", parts.function),
-            cause,
-            error,
-            item.body.to_vec(),
-        )
-    }
+    let letter = Letter::of_record(
+        &parts.env,
+        source,
+        (item.sequence, item.arrived_at),
+        format!("function/{}", parts.function),
+        cause,
+        error,
+        item.body.to_vec(),
+    );
+    let letter = Letter { fingerprint: Some(item.fingerprint), attempts, first_failed_at: first_failed, ..letter };
+    letter.redriven(item.redriven.as_deref())
 }
 
 /// Waits longer with each try.

@@ -18,6 +18,8 @@ pub(crate) struct Item {
     pub key: Option<Bytes>,
     /// Avro binary.
     pub body: Bytes,
+    /// What a stream of redriven records has it under.
+    pub redriven: Option<Bytes>,
 }
 
 /// What a run over a batch came to. Items that are in none of the lists are done.

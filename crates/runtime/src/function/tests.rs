@@ -305,12 +305,8 @@ async fn a_record_that_is_too_old_is_a_dead_letter_and_not_run() {
     world.send(0..3).await;
     world.clock.advance(Duration::from_secs(120));
     world.send(3..5).await;
-    let step = Arc::new(Fickle {
-        seed: 0,
-        runs: AtomicU64::new(0),
-        poison: BTreeSet::new(),
-        catalog: world.catalog.clone(),
-    });
+    let step =
+        Arc::new(Fickle { seed: 0, runs: AtomicU64::new(0), poison: BTreeSet::new(), catalog: world.catalog.clone() });
     let rules = Rules { age: Some(Duration::from_secs(60)), ..rules(9) };
     let running = world.start(step, rules).await;
     world.until_done(&running, SequenceNumber(5)).await;

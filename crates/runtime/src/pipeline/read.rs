@@ -230,7 +230,8 @@ impl Reader {
         let target = format!("table/{}", self.parts.name);
         let place = (record.sequence, record.arrived_at);
         let letter = Letter::of_record(&self.parts.env, log, place, target, cause, error, record.body.to_vec());
-        Letter { fingerprint: Some(record.fingerprint), ..letter }
+        let letter = Letter { fingerprint: Some(record.fingerprint), ..letter };
+        letter.redriven(record.key)
     }
 }
 
