@@ -5,6 +5,7 @@
 
 mod check;
 mod client;
+mod dead;
 mod demo;
 mod exit;
 mod function;
@@ -55,6 +56,8 @@ enum Command {
     Status(status::Args),
     /// Queues: list, send, look, redrive
     Queue(queue::Args),
+    /// Dead letters: list, show, group, redrive, drop
+    Dead(dead::Args),
     /// Functions: list, invoke, logs, versions, rollback
     Function(function::Args),
     /// Look into a data folder's log, verify it, or repair it
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Tail(args) => tail::run(args),
         Command::Status(args) => status::run(args),
         Command::Queue(args) => queue::run(args),
+        Command::Dead(args) => dead::run(args),
         Command::Function(args) => function::run(args),
         Command::Log(args) => log::run(args),
     };

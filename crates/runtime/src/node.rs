@@ -458,6 +458,17 @@ impl Node {
         &self.room
     }
 
+    /// Ends what runs beside the flow, the carrier of redriven letters among it, as a crash would.
+    #[cfg(test)]
+    pub(crate) async fn abort_tasks(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            task.abort();
+            // An error says that it was aborted.
+            let _ = task.await;
+        }
+    }
+
     pub(crate) fn keep_task(&self, task: JoinHandle<()>) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }

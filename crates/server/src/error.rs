@@ -37,6 +37,8 @@ pub enum ErrorCode {
     InvalidQuery,
     /// The query was within its rights, and needs more than it may have.
     QueryLimit,
+    /// An edit does not fit what it is to change.
+    EditRefused,
     /// A table has not caught up with what was acknowledged.
     TableBehind,
     /// A function could not be run, or what it returned is not what it should.
@@ -63,7 +65,7 @@ impl ErrorCode {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ProducerOutOfOrder | Self::IncompatibleSchema => StatusCode::CONFLICT,
             Self::Trimmed => StatusCode::GONE,
-            Self::QueryLimit => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::QueryLimit | Self::EditRefused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::FunctionFailed => StatusCode::BAD_GATEWAY,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
@@ -90,7 +92,8 @@ impl ErrorCode {
             | Self::Damaged
             | Self::InvalidQuery
             | Self::FunctionFailed
-            | Self::QueryLimit => false,
+            | Self::QueryLimit
+            | Self::EditRefused => false,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! be silent.
 
 mod body;
+mod dead_letters;
 mod error;
 mod functions;
 mod invoke;
@@ -18,6 +19,7 @@ mod rows;
 mod schemas;
 mod status;
 
+pub use dead_letters::{ActRequest, LetterQuery, View};
 pub use error::{ErrorBody, ErrorCode, ErrorReply};
 pub use listen::{CONNECTIONS_MAX, GRACE, HEAD_TIMEOUT, ServeError, serve};
 pub use query::QueryRequest;

@@ -105,8 +105,14 @@ async fn hand_on(
     matches!(env.within(left, sender.send(bytes)).await, Some(Ok(())))
 }
 
-fn failure(error: &QueryFailed) -> ErrorReply {
-    let QueryFailed::Query(query) = error else { return ErrorReply::of(ErrorCode::TableBehind, error) };
+pub(crate) fn failure(error: &QueryFailed) -> ErrorReply {
+    match error {
+        QueryFailed::Query(query) => query_failure(query),
+        QueryFailed::Behind { .. } => ErrorReply::of(ErrorCode::TableBehind, error),
+    }
+}
+
+pub(crate) fn query_failure(query: &QueryError) -> ErrorReply {
     match query {
         QueryError::Sql(sql) => {
             let mut reply = ErrorReply::new(ErrorCode::InvalidQuery, sql.message.clone());

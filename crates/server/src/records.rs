@@ -79,6 +79,7 @@ fn delivery(stream: &str, headers: &HeaderMap) -> Result<Delivery, ErrorReply> {
 fn failure(failed: &Failed) -> ErrorReply {
     let code = match &failed.error {
         DeliverError::NoStream { .. } => ErrorCode::NotFound,
+        DeliverError::Own { .. } => ErrorCode::InvalidRequest,
         DeliverError::NoRoom(_) => ErrorCode::Busy,
         DeliverError::Body(BodyError::Silent | BodyError::Broken(_)) => ErrorCode::BodyTimeout,
         DeliverError::Body(BodyError::Encoding { .. }) | DeliverError::Malformed { .. } => ErrorCode::InvalidBody,

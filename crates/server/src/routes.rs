@@ -10,7 +10,7 @@ use weir_runtime::Node;
 use weir_sqs::{Options as SqsOptions, Sqs};
 
 use crate::error::{ErrorCode, ErrorReply};
-use crate::{functions, invoke, metrics, query, queues, records, schemas, status};
+use crate::{dead_letters, functions, invoke, metrics, query, queues, records, schemas, status};
 
 /// Every path. Requests of SQS's clients are told by their headers and bodies, and may come to any path; they are looked
 /// for first.
@@ -51,6 +51,10 @@ fn native(node: Arc<Node>) -> Router {
         .route("/functions/{function}/{*path}", any(invoke::url))
         .route("/_localstack/health", get(status::localstack))
         .route("/_localstack/init", get(status::localstack))
+        .route("/v1/dead-letters", get(dead_letters::list))
+        .route("/v1/dead-letters/redrive", post(dead_letters::redrive))
+        .route("/v1/dead-letters/drop", post(dead_letters::drop_letters))
+        .route("/v1/dead-letters/{*id}", get(dead_letters::show))
         .route("/v1/query", post(query::query))
         .route("/v1/schemas", get(schemas::list))
         .route("/v1/schemas/{subject}", get(schemas::get).post(schemas::register))

@@ -29,7 +29,7 @@ use weir_types::{ProducerId, StreamName};
 use self::body::Body;
 use self::parse::{Parser, Sink};
 pub(crate) use self::room::Room;
-use crate::dead::DeadLetterError;
+use crate::dead::{ACTIONS, DEAD_LETTERS, DeadLetterError};
 use crate::node::Node;
 
 /// How a body is to be read.
@@ -57,6 +57,12 @@ pub enum DeliverError {
     /// The door is full.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
+    /// The stream is one that weir alone writes.
+    #[error("`{stream}` is a stream of weir's own, and takes no records")]
+    Own {
+        /// As asked for.
+        stream: StreamName,
+    },
     /// The body can't be read.
     #[error(transparent)]
     Body(#[from] BodyError),
@@ -112,6 +118,10 @@ impl Node {
     ) -> Result<(), DeliverError> {
         let stream =
             self.stream(&delivery.stream).ok_or_else(|| DeliverError::NoStream { stream: delivery.stream.clone() })?;
+        // What they say is done: a record that came from outside would be believed.
+        if [DEAD_LETTERS, ACTIONS].contains(&delivery.stream.as_str()) {
+            return Err(DeliverError::Own { stream: delivery.stream.clone() });
+        }
         let mut body = Body::new(self.env().clone(), delivery.encoding, chunks);
         // The first bytes before the room and the producer's turn: a silent sender holds up nobody.
         let mut chunk = body.next().await?;
