@@ -70,4 +70,5 @@ pub use queues::{Move, MoveFilter, MoveStatus, Queues};
 pub use settings::{
     DeadLetter, DeadLetterTo, DeduplicationScope, Fifo, RedriveAllow, Settings, SettingsError, ThroughputLimit,
 };
+pub use transfer::Adopted;
 pub use tuning::Tuning;

@@ -319,7 +319,7 @@ impl Queue {
     ///
     /// # Errors
     /// See [`SendError`].
-    pub(crate) async fn adopt(&self, stamp: Stamp, messages: Vec<Adopted>) -> Result<SentOnce, SendError> {
+    pub async fn adopt(&self, stamp: Stamp, messages: Vec<Adopted>) -> Result<SentOnce, SendError> {
         let messages = outgoing::adopt(self.shared.name.is_fifo(), messages);
         self.store(Some(stamp), messages).await
     }

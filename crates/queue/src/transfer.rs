@@ -43,7 +43,7 @@ pub(crate) struct MoveStep {
 
 /// A message that comes from another queue, and keeps what it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Adopted {
+pub struct Adopted {
     /// The message. No delay given means none, whatever the queue says.
     pub message: Message,
     /// The id that it had.

@@ -55,7 +55,9 @@ impl Refusal {
             InvokeFailed::NoFunction(_) => kind(StatusCode::NOT_FOUND, "ResourceNotFoundException"),
             InvokeFailed::NoHandler(_) => kind(StatusCode::BAD_REQUEST, "InvalidParameterValueException"),
             InvokeFailed::Send { .. } => kind(StatusCode::SERVICE_UNAVAILABLE, "ServiceException"),
-            InvokeFailed::Output { .. } => kind(StatusCode::BAD_GATEWAY, "InvalidRuntimeException"),
+            InvokeFailed::NoRecords { .. } | InvokeFailed::Output { .. } => {
+                kind(StatusCode::BAD_GATEWAY, "InvalidRuntimeException")
+            }
             InvokeFailed::Invoke(error) => match error {
                 InvokeError::Throttled { .. } => kind(StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException"),
                 InvokeError::TooLarge { .. } => kind(StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLargeException"),
@@ -236,9 +238,18 @@ pub(crate) async fn url(State(node): State<Arc<Node>>, request: Request) -> Resu
     });
     let answer = match node.invoke(&name, Invocation::new(event)).await {
         Ok(invoked) => invoked.answer.payload,
-        // A web handler answers its caller; what it returned are no records then.
-        Err(InvokeFailed::Output { answer, .. }) => answer.payload,
-        Err(error) => return Err(refused(&error)),
+        // A web handler may answer its caller, and hand nothing on.
+        Err(InvokeFailed::NoRecords { answer, .. }) => answer.payload,
+        Err(error) => {
+            let reply = refused(&error);
+            if reply.error.code != ErrorCode::FunctionFailed {
+                return Err(reply);
+            }
+            // Whoever calls a URL may be anybody: what failed is for the log.
+            tracing::warn!(function = %name, error = reply.error.message, "a call of a function's URL failed");
+            let message = format!("the function failed; `weir function logs {name}` and weir's own log say why");
+            return Err(ErrorReply::new(ErrorCode::FunctionFailed, message));
+        }
     };
     let failed = |what: String| {
         tracing::warn!(function = %name, error = what, "what a function returned is no HTTP response");
@@ -267,7 +278,9 @@ pub(crate) fn refused(error: &InvokeFailed) -> ErrorReply {
         InvokeFailed::Invoke(InvokeError::Closed { .. }) => ErrorCode::Closing,
         InvokeFailed::Send { source, .. } if source.is_closed() => ErrorCode::Closing,
         InvokeFailed::Send { .. } => ErrorCode::Busy,
-        InvokeFailed::Output { .. } | InvokeFailed::Invoke(_) => ErrorCode::FunctionFailed,
+        InvokeFailed::NoRecords { .. } | InvokeFailed::Output { .. } | InvokeFailed::Invoke(_) => {
+            ErrorCode::FunctionFailed
+        }
     };
     ErrorReply::of(code, error)
 }

@@ -17,13 +17,13 @@ use tokio::sync::watch;
 use weir_env::Env;
 use weir_log::ReadError;
 use weir_machine::Owner;
-use weir_queue::{Message, Queue, Stamp};
+use weir_queue::{Adopted, Message, Queue, Stamp};
 use weir_schema::Extractor;
 use weir_stream::{CheckpointCommand, Checkpoints, ProducerError, Record, Route, Stream, WriteError};
 use weir_types::{ProducerId, SequenceNumber, ShardId};
 
 use super::Trouble;
-use super::failure;
+use super::failure::{self, Failure};
 use super::outbox::{FAILURE_KEY, LETTER_KEY};
 use crate::pipeline::chain;
 use crate::streams::OpenStream;
@@ -221,19 +221,33 @@ async fn send(
 ) -> Result<(), Halt> {
     let producer = producer(parts, key);
     for (index, records) in records.chunks(SEND_MESSAGES).enumerate() {
-        let messages: Vec<Message> = records.iter().map(|record| message(key, record, target)).collect();
         // A block has fewer records than this many sends could carry: numbers of two blocks never meet.
         let stamp = Stamp { producer: producer.clone(), number: (first.0 << 16) + index as u64 };
-        target.send_once(stamp, messages).await?;
+        if key == failure::DEAD_KEY {
+            target.adopt(stamp, records.iter().map(given).collect::<Result<_, _>>()?).await?;
+        } else {
+            target.send_once(stamp, records.iter().map(|record| message(key, record, target)).collect()).await?;
+        }
     }
     Ok(())
 }
 
+/// Reads a message on its way to a dead-letter queue, which keeps what it has.
+fn given(record: &Record<'_>) -> Result<Adopted, Halt> {
+    match failure::read(record.body) {
+        Failure::Given(mut adopted) => {
+            adopted.message.deduplication.get_or_insert_with(|| format!("{}", record.sequence));
+            Ok(adopted)
+        }
+        // Nothing but this function's own letters has the key.
+        Failure::New(_) => Err(Halt::Block(format!("the dead letter at {} does not read", record.sequence))),
+    }
+}
+
 fn message(key: &[u8], record: &Record<'_>, target: &Queue) -> Message {
-    let mut message = if key == FAILURE_KEY {
-        failure::message(record.body)
-    } else {
-        Message { body: bytes::Bytes::copy_from_slice(record.body), ..Message::default() }
+    let mut message = match (key == FAILURE_KEY).then(|| failure::read(record.body)) {
+        Some(Failure::New(message) | Failure::Given(Adopted { message, .. })) => message,
+        None => Message { body: bytes::Bytes::copy_from_slice(record.body), ..Message::default() },
     };
     if target.settings().fifo.is_some() {
         // What one function makes stays in order, and each record is a message of its own.

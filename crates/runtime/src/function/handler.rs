@@ -12,9 +12,10 @@ use md5::{Digest, Md5};
 use serde_json::value::RawValue;
 use weir_env::Env;
 use weir_lambda::event::{
-    Failures, KinesisRecord, Service, SqsAttribute, SqsMessage, SqsValue, arn, batch_response, kinesis, sqs,
+    BatchResponseError, Failures, KinesisRecord, Service, SqsAttribute, SqsMessage, SqsValue, arn, batch_response,
+    kinesis, sqs,
 };
-use weir_lambda::limits::{INIT_LIMIT, PAYLOAD_BYTES_MAX};
+use weir_lambda::limits::PAYLOAD_BYTES_MAX;
 use weir_lambda::{Handler, Invocation, InvokeError};
 use weir_queue::{AttributeValue, Received};
 use weir_schema::{Lookup, json};
@@ -41,8 +42,6 @@ pub(crate) struct HandlerStep {
     pub function: String,
     pub handler: Arc<Handler>,
     pub outputs: Vec<Output>,
-    /// How long one run may take.
-    pub timeout: Duration,
 }
 
 /// A handler over the records of one shard, as Kinesis gives them.
@@ -64,6 +63,17 @@ pub(crate) struct SqsStep {
 /// A handler over events: each message's body is the whole event.
 pub(crate) struct EventStep {
     pub step: Arc<HandlerStep>,
+}
+
+/// Why an answer came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unfit {
+    /// It holds no records at all.
+    #[error("{0}")]
+    NoRecords(String),
+    /// It holds records that their targets do not take.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl HandlerStep {
@@ -133,16 +143,16 @@ impl HandlerStep {
     }
 
     /// Reads what a direct invocation returned, where its records are wanted.
-    pub fn made_of(&self, answer: &[u8]) -> Result<Vec<Made>, StepError> {
+    pub fn made_of(&self, answer: &[u8]) -> Result<Vec<Made>, Unfit> {
         if self.outputs.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(self.read(answer, &[], false)?.made)
-    }
-
-    /// The longest that a run takes: its turn, a start that is tried twice, and the run itself.
-    fn time_max(&self) -> Duration {
-        TURN_PATIENCE + INIT_LIMIT + 2 * self.timeout
+        let names: Vec<&str> = self.outputs.iter().map(|output| output.name.as_str()).collect();
+        match batch_response(answer, &[], &names) {
+            Ok(outcome) => self.encode(&outcome.outputs).map_err(|error| Unfit::Refused(error.to_string())),
+            Err(error @ BatchResponseError::NotRecords { .. }) => Err(Unfit::NoRecords(chain(&error))),
+            Err(error) => Err(Unfit::Refused(chain(&error))),
+        }
     }
 }
 
@@ -308,10 +318,6 @@ impl MessageStep for SqsStep {
     fn run<'a>(&'a self, messages: &'a [Received]) -> BoxFuture<'a, Result<Worked, StepError>> {
         self.work(messages).boxed()
     }
-
-    fn time_max(&self) -> Duration {
-        self.step.time_max()
-    }
 }
 
 impl EventStep {
@@ -319,7 +325,7 @@ impl EventStep {
         // One event is one invocation: the runner hands over one at a time.
         let Some(message) = messages.first() else { return Ok(Worked::default()) };
         let answer = self.step.invoke(message.body.to_vec()).await?;
-        let made = self.step.made_of(&answer)?;
+        let made = self.step.made_of(&answer).map_err(|error| StepError::Items(error.to_string()))?;
         Ok(Worked { made, again: (1..messages.len()).collect(), ..Worked::default() })
     }
 }
@@ -327,10 +333,6 @@ impl EventStep {
 impl MessageStep for EventStep {
     fn run<'a>(&'a self, messages: &'a [Received]) -> BoxFuture<'a, Result<Worked, StepError>> {
         self.work(messages).boxed()
-    }
-
-    fn time_max(&self) -> Duration {
-        self.step.time_max()
     }
 }
 

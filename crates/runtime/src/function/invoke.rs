@@ -8,6 +8,7 @@ use weir_queue::{Message, MessageId, SendError};
 use weir_types::FunctionName;
 
 use super::OpenFunction;
+use super::handler::Unfit;
 use super::open::{EVENTS, spec};
 use super::outbox::{Finished, Progress};
 use crate::node::Node;
@@ -42,6 +43,16 @@ pub enum InvokeFailed {
     /// It ran and failed, or could not run.
     #[error(transparent)]
     Invoke(#[from] InvokeError),
+    /// It has targets, and returned nothing that could be records.
+    #[error("function `{function}` returned no records for its targets: {reason}")]
+    NoRecords {
+        /// The function.
+        function: FunctionName,
+        /// Why, in words.
+        reason: String,
+        /// What it returned.
+        answer: Box<Answer>,
+    },
     /// What it returned are not records that its targets take.
     #[error("what function `{function}` returned can't go to its targets: {reason}")]
     Output {
@@ -49,8 +60,6 @@ pub enum InvokeFailed {
         function: FunctionName,
         /// Why, in words.
         reason: String,
-        /// What it returned.
-        answer: Box<Answer>,
     },
 }
 
@@ -102,8 +111,11 @@ impl Node {
         let made = match step.made_of(&answer.payload) {
             Ok(made) => made,
             Err(error) => {
-                let reason = error.to_string();
-                return Err(InvokeFailed::Output { function: name.clone(), reason, answer: Box::new(answer) });
+                let (function, reason, answer) = (name.clone(), error.to_string(), Box::new(answer));
+                return Err(match error {
+                    Unfit::NoRecords(_) => InvokeFailed::NoRecords { function, reason, answer },
+                    Unfit::Refused(_) => InvokeFailed::Output { function, reason },
+                });
             }
         };
         let count = made.len();

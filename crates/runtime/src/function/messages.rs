@@ -7,10 +7,13 @@
 //! ```
 //!
 //! Invariants: a message is worked on by one batch at a time, also if its lease runs out; it is deleted only after what was
-//! made of it is durable; it goes back only for a failure that it may have caused. While the queue is empty, one receive waits,
-//! and nothing runs.
+//! made of it is durable; it goes back only for a failure that it may have caused, or, in a FIFO queue, one before it in its
+//! group. While the queue is empty, one receive waits, and nothing runs.
+//!
+//! A lease is as long as the queue's visibility timeout and renewed while its batch runs: after a crash, messages wait for no
+//! longer than that.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,10 +32,10 @@ use crate::pipeline::chain;
 
 /// How long one receive waits for a message. It wakes at once when one comes; the time only bounds what a defect could cost.
 const WAIT: Duration = Duration::from_secs(3600);
-/// What a lease has beyond the longest run, for the outbox.
-const LEASE_MARGIN: Duration = Duration::from_secs(60);
-/// The longest lease that a queue gives.
-const LEASE_MAX: Duration = Duration::from_secs(12 * 3600);
+/// The shortest lease: a queue may hide messages for a moment only, and a renewal takes an append.
+const LEASE_MIN: Duration = Duration::from_secs(10);
+/// Renewals of one lease before it would run out.
+const RENEWALS: u32 = 3;
 /// A batch is cut at this many bytes of bodies: an event may have 6 MiB.
 const BATCH_BYTES: usize = 3 * 1024 * 1024;
 const RETRY: Duration = Duration::from_millis(200);
@@ -59,6 +62,33 @@ struct Runner {
     held: Mutex<HashSet<MessageId>>,
 }
 
+/// What one batch still has to do.
+struct Batch {
+    /// Leases to be renewed: of messages that are neither done nor given back.
+    leases: Mutex<HashMap<MessageId, ReceiptHandle>>,
+    /// Groups of a FIFO queue of which a message went back: what is behind it goes back too.
+    held_up: Mutex<HashSet<String>>,
+}
+
+impl Batch {
+    fn new(messages: &[Received]) -> Self {
+        let leases = messages.iter().map(|message| (message.id, message.receipt.clone())).collect();
+        Self { leases: Mutex::new(leases), held_up: Mutex::default() }
+    }
+
+    fn settle(&self, message: MessageId) {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner).remove(&message);
+    }
+
+    fn hold_up(&self, group: Option<&String>) {
+        self.held_up.lock().unwrap_or_else(PoisonError::into_inner).extend(group.cloned());
+    }
+
+    fn is_held_up(&self, group: Option<&String>) -> bool {
+        group.is_some_and(|group| self.held_up.lock().unwrap_or_else(PoisonError::into_inner).contains(group))
+    }
+}
+
 /// Runs until `stopping` says so, or the queue is closed.
 pub(crate) async fn run(parts: Parts, mut stopping: watch::Receiver<bool>) {
     let slots = Arc::new(Semaphore::new(parts.concurrency.max(1)));
@@ -82,7 +112,11 @@ pub(crate) async fn run(parts: Parts, mut stopping: watch::Receiver<bool>) {
         let runner = runner.clone();
         batches.spawn(async move {
             let held: Vec<MessageId> = batch.iter().map(|message| message.id).collect();
-            runner.work_off(batch).await;
+            let state = Batch::new(&batch);
+            tokio::select! {
+                () = runner.work_off(&state, batch) => {}
+                () = runner.renew(&state) => {}
+            }
             runner.let_go(&held);
             drop::<Result<OwnedSemaphorePermit, _>>(slot);
         });
@@ -91,7 +125,19 @@ pub(crate) async fn run(parts: Parts, mut stopping: watch::Receiver<bool>) {
 
 impl Runner {
     fn lease(&self) -> Duration {
-        (self.parts.step.time_max() + LEASE_MARGIN).min(LEASE_MAX)
+        self.parts.queue.settings().visibility_timeout.max(LEASE_MIN)
+    }
+
+    /// Renews leases without end.
+    async fn renew(&self, batch: &Batch) {
+        loop {
+            let lease = self.lease();
+            self.parts.env.sleep(lease / RENEWALS).await;
+            let leases = batch.leases.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if !leases.is_empty() {
+                self.hide(leases.into_values().map(|receipt| (receipt, lease)).collect()).await;
+            }
+        }
     }
 
     /// Waits for messages and gathers a batch; `None` when the queue is closed.
@@ -113,7 +159,9 @@ impl Runner {
     }
 
     async fn receive_once(&self, max: usize, wait: Duration) -> Option<Vec<Received>> {
-        let receive = Receive { max, hidden_for: self.lease(), wait, attempt: None };
+        // Renewals begin when the batch is whole.
+        let hidden_for = self.lease() + self.parts.rules.window;
+        let receive = Receive { max, hidden_for, wait, attempt: None };
         match self.parts.queue.receive(receive).await {
             Ok(received) => {
                 self.parts.trouble.of_runner(None);
@@ -139,39 +187,38 @@ impl Runner {
     }
 
     /// Works a batch off: on return each message is deleted, given back, or a dead letter.
-    async fn work_off(&self, batch: Vec<Received>) {
-        // Parts still to run, with whether their lease is new.
-        let mut stack = Vec::new();
-        for part in cut(batch) {
-            stack.insert(0, (part, true));
-        }
-        while let Some((part, leased)) = stack.pop() {
-            let part = self.give_up_old(part).await;
+    async fn work_off(&self, batch: &Batch, messages: Vec<Received>) {
+        // Parts still to run, the first on top.
+        let mut stack = cut(messages);
+        stack.reverse();
+        while let Some(part) = stack.pop() {
+            let part = self.give_up_old(batch, part).await;
+            let part = self.give_back_held_up(batch, part).await;
             if part.is_empty() {
                 continue;
             }
-            match self.run_patiently(&part, leased).await {
+            match self.run_patiently(&part).await {
                 Ok(mut worked) => {
                     self.parts.counters.ran(part.len());
                     let split = Split::new(part, &mut worked);
                     let done = split.done.iter().map(|message| message.id).collect();
-                    self.store(done, worked.made, Vec::new()).await;
+                    self.store(batch, done, worked.made, Vec::new()).await;
                     for (message, cause, error) in split.poisoned {
-                        self.give_up(message, cause, error).await;
+                        self.give_up(batch, message, cause, error).await;
                     }
                     for message in split.again {
-                        self.give_back(message, worked.error.clone()).await;
+                        self.give_back(batch, message, worked.error.clone()).await;
                     }
                 }
                 Err(StepError::TooLarge(error)) if part.len() == 1 => {
                     for message in part {
-                        self.give_up(message, Cause::FunctionFailed, error.clone()).await;
+                        self.give_up(batch, message, Cause::FunctionFailed, error.clone()).await;
                     }
                 }
                 Err(error) if part.len() == 1 => {
                     self.parts.counters.failed();
                     for message in part {
-                        self.give_back(message, error.to_string()).await;
+                        self.give_back(batch, message, error.to_string()).await;
                     }
                 }
                 Err(error) => {
@@ -185,22 +232,17 @@ impl Runner {
                     );
                     let mut part = part;
                     let rest = part.split_off(part.len() / 2);
-                    stack.push((rest, false));
-                    stack.push((part, false));
+                    stack.push(rest);
+                    stack.push(part);
                 }
             }
         }
     }
 
-    /// Runs the step until it says something of the messages, and keeps them hidden meanwhile.
-    async fn run_patiently(&self, part: &[Received], leased: bool) -> Result<Worked, StepError> {
-        let mut leased = leased;
+    /// Runs the step until it says something of the messages.
+    async fn run_patiently(&self, part: &[Received]) -> Result<Worked, StepError> {
         let mut pause = RETRY;
         loop {
-            if !leased {
-                self.hide(part.iter().map(|message| (message.receipt.clone(), self.lease())).collect()).await;
-            }
-            leased = false;
             match self.parts.step.run(part).await {
                 Err(StepError::Halt(error)) => {
                     tracing::error!(function = self.parts.function, error, "the function stands still");
@@ -230,15 +272,30 @@ impl Runner {
         }
     }
 
-    async fn give_back(&self, message: Received, error: String) {
+    async fn give_back(&self, batch: &Batch, message: Received, error: String) {
         if let Some(attempts) = self.attempts()
             && message.receive_count >= attempts
         {
-            return self.give_up(message, Cause::FunctionFailed, error).await;
+            return self.give_up(batch, message, Cause::FunctionFailed, error).await;
         }
         tracing::warn!(function = self.parts.function, message = %message.id, attempt = message.receive_count, error, "a message failed, and is tried again");
+        if self.parts.queue.settings().fifo.is_some() {
+            batch.hold_up(message.group.as_ref());
+        }
+        batch.settle(message.id);
         let pause = self.parts.env.jitter(backoff(message.receive_count));
         self.hide(vec![(message.receipt, pause)]).await;
+    }
+
+    /// Gives back what may not overtake a message of its group.
+    async fn give_back_held_up(&self, batch: &Batch, part: Vec<Received>) -> Vec<Received> {
+        let (held_up, part): (Vec<_>, Vec<_>) =
+            part.into_iter().partition(|message| batch.is_held_up(message.group.as_ref()));
+        if !held_up.is_empty() {
+            held_up.iter().for_each(|message| batch.settle(message.id));
+            self.hide(held_up.into_iter().map(|message| (message.receipt, Duration::ZERO)).collect()).await;
+        }
+        part
     }
 
     /// The queue's own rule, or else the function's.
@@ -247,20 +304,20 @@ impl Runner {
         of_queue.or(self.parts.rules.attempts)
     }
 
-    async fn give_up_old(&self, part: Vec<Received>) -> Vec<Received> {
+    async fn give_up_old(&self, batch: &Batch, part: Vec<Received>) -> Vec<Received> {
         let Some(age) = self.parts.rules.age else { return part };
         let eldest = self.parts.env.now().before(age);
         let (old, part): (Vec<_>, Vec<_>) = part.into_iter().partition(|message| message.sent_at < eldest);
         for message in old {
             let error =
                 format!("it is older than {}, the most that the function takes", weir_types::span::display(age));
-            self.give_up(message, Cause::Expired, error).await;
+            self.give_up(batch, message, Cause::Expired, error).await;
         }
         part
     }
 
     /// Parks a message: in the queue's dead-letter queue, or else in the table of dead letters.
-    async fn give_up(&self, message: Received, cause: Cause, error: String) {
+    async fn give_up(&self, batch: &Batch, message: Received, cause: Cause, error: String) {
         self.parts.counters.dead_lettered(1);
         let id = message.id;
         let to_queue = self
@@ -277,24 +334,27 @@ impl Runner {
             made.push(failure::made(&letter));
         }
         if to_queue {
-            made.push(failure::made_dead(&letter, &message));
-            self.store(vec![id], made, Vec::new()).await;
+            made.push(failure::made_dead(&letter, &message, self.parts.queue.name()));
+            self.store(batch, vec![id], made, Vec::new()).await;
         } else {
-            self.store(vec![id], made, vec![letter]).await;
+            self.store(batch, vec![id], made, vec![letter]).await;
         }
     }
 
     /// Stores what was made, and returns when it is durable and the messages are deleted.
-    async fn store(&self, messages: Vec<MessageId>, made: Vec<Made>, letters: Vec<Letter>) {
+    async fn store(&self, batch: &Batch, messages: Vec<MessageId>, made: Vec<Made>, letters: Vec<Letter>) {
         if messages.is_empty() {
             return;
         }
+        // They stay hidden until they are deleted, however long the outbox takes.
+        let stored = messages.clone();
         self.parts.counters.made(made.len());
         let (done, told) = oneshot::channel();
         let progress = Progress::Messages(messages);
         self.parts.outbox.store(Finished { progress, made, letters, done: Some(done) }).await;
         // An error says that the node closes: the messages are deleted at the next start.
         let _ = told.await;
+        stored.into_iter().for_each(|message| batch.settle(message));
     }
 }
 

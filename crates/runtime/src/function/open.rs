@@ -166,7 +166,6 @@ impl OpenFunction {
                 function: plan.name.to_string(),
                 handler: deployed.clone(),
                 outputs,
-                timeout: handler_plan.timeout,
             }));
             handler = Some(deployed);
             let settings = QueueSettings { retention: EVENTS_RETENTION, ..QueueSettings::default() };

@@ -59,9 +59,6 @@ pub(crate) trait RecordStep: Send + Sync + 'static {
 pub(crate) trait MessageStep: Send + Sync + 'static {
     /// Runs over a batch. Must be safe to call again with the same batch, or parts of it.
     fn run<'a>(&'a self, messages: &'a [Received]) -> BoxFuture<'a, Result<Worked, StepError>>;
-
-    /// Returns the longest that one run takes, waiting for an environment included: how long messages are hidden meanwhile.
-    fn time_max(&self) -> std::time::Duration;
 }
 
 /// Splits a batch by what came of it: the done, the poisoned with their causes, and those to be tried again.
