@@ -28,7 +28,7 @@ def shop(server) -> subprocess.CompletedProcess:
 
 
 def open_letters(server):
-    return json.loads(server.run("dead", "list", "--json").stdout)["dead_letters"]
+    return json.loads(server.run("dead", "list", "--json").stdout)["letters"]
 
 
 def test_orders_are_booked_and_poison_is_redriven_after_the_fix(orders):
