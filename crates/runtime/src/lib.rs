@@ -15,6 +15,7 @@
 mod dead;
 mod door;
 mod exhausted;
+mod files;
 mod folder;
 mod function;
 mod lookups;
@@ -43,5 +44,7 @@ pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
 pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
 pub use schemas::Catalog;
-pub use status::{FunctionStatus, LookupStatus, QueueStatus, ShardStatus, Status, StreamStatus, TableStatus};
+pub use status::{
+    FilesStatus, FunctionStatus, LookupStatus, QueueStatus, ShardStatus, Status, StreamStatus, TableStatus,
+};
 pub use tail::{TailError, TailPage, TailRecord};

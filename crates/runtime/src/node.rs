@@ -19,10 +19,13 @@ use weir_queue::Queues;
 use weir_schema::Registry;
 use weir_stream::{Checkpoints, OpenError as StreamError, Settings, Stream};
 use weir_table::{OpenError as TableError, Table};
-use weir_types::{FunctionName, LogName, QueueName, ScheduleName, SequenceNumber, StreamName, SubjectName, TableName};
+use weir_types::{
+    FilesName, FunctionName, LogName, QueueName, ScheduleName, SequenceNumber, StreamName, SubjectName, TableName,
+};
 
 use crate::dead::{self, ACTIONS, Actions, DEAD_LETTERS, DeadLetters};
 use crate::door::Room;
+use crate::files::{self, Files, OpenFiles};
 use crate::folder::{Folder, FolderError};
 use crate::function::{Around, Functions, OpenFunction, OutboxError, Scheduled, needs_outbox};
 use crate::lookups::LookupSet;
@@ -160,6 +163,17 @@ pub enum StartError {
         /// One of them.
         queue: QueueName,
     },
+    /// A place of files is no folder or object store that weir knows.
+    #[error("the location `{location}` of files `{files}`")]
+    FilesLocation {
+        /// The block.
+        files: FilesName,
+        /// As written.
+        location: Url,
+        /// The cause.
+        #[source]
+        source: object_store::Error,
+    },
     /// Handlers can't be run here.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -200,6 +214,7 @@ pub struct Node {
     lookups: Arc<LookupSet>,
     plans: BTreeMap<FunctionName, Arc<FunctionPlan>>,
     functions: Functions,
+    files: Vec<OpenFiles>,
     /// Ended with the node: the environments of handlers.
     host: Arc<Host>,
     versions: Owner<Versions>,
@@ -231,6 +246,7 @@ impl Node {
         let registry: Owner<Registry> = machine(&*engine, &snapshots, &env).await?;
         let checkpoints: Owner<Checkpoints> = machine(&*engine, &snapshots, &env).await?;
         let versions: Owner<Versions> = machine(&*engine, &snapshots, &env).await?;
+        let taken: Owner<Files> = machine(&*engine, &snapshots, &env).await?;
         let catalog = Catalog::new(registry);
         let opening = Opening { env: &env, engine: &*engine, snapshots: &snapshots, catalog: &catalog };
 
@@ -238,6 +254,7 @@ impl Node {
         for stream in plan.streams.into_values() {
             streams.insert(stream.name.clone(), opening.stream(stream).await?);
         }
+        let planned_files = files::open(plan.files, &opening, &mut streams).await?;
         let dead = opening.own_stream(DEAD_LETTERS, dead::schema()).await?;
         let actions = opening.own_stream(ACTIONS, dead::actions_schema()).await?;
         for own in [&dead, &actions] {
@@ -316,6 +333,14 @@ impl Node {
             function.start(&around).await?;
         }
         start_schedules(&env, &plan.schedules, &functions);
+        let around = files::Around {
+            env: &env,
+            owner: &taken,
+            catalog: &catalog,
+            dead_letters: &dead_letters,
+            functions: &functions,
+        };
+        let files = planned_files.into_iter().map(|planned| OpenFiles::start(planned, &around)).collect();
         let queries = weir_query::Engine::new(env.clone(), options.query, &folder.spill())?;
         let node = Arc::new(Self {
             room: Room::new(env.clone()),
@@ -329,6 +354,7 @@ impl Node {
             lookups,
             plans,
             functions,
+            files,
             host,
             versions,
             pipelines,
@@ -351,7 +377,9 @@ impl Node {
         for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
-        // Functions first: what they have made is in the tables' streams then.
+        // What brings something in before what works it off.
+        futures::future::join_all(self.files.iter().map(OpenFiles::stop)).await;
+        // Functions before tables: what they have made is in the tables' streams then.
         futures::future::join_all(self.functions.values().map(|function| function.stop())).await;
         self.host.close().await;
         futures::future::join_all(self.pipelines.values().map(Pipeline::stop)).await;
@@ -409,6 +437,10 @@ impl Node {
 
     pub(crate) fn functions(&self) -> &Functions {
         &self.functions
+    }
+
+    pub(crate) fn files(&self) -> &[OpenFiles] {
+        &self.files
     }
 
     pub(crate) fn plans(&self) -> &BTreeMap<FunctionName, Arc<FunctionPlan>> {

@@ -8,6 +8,7 @@ use weir_config::{Body, On};
 use weir_lambda::Handler;
 use weir_types::{SequenceNumber, ShardId, Timestamp};
 
+use crate::files::OpenFiles;
 use crate::function::OpenFunction;
 use crate::node::Node;
 
@@ -24,6 +25,8 @@ pub struct Status {
     pub streams: Vec<StreamStatus>,
     /// Queues, by name; without weir's own.
     pub queues: Vec<QueueStatus>,
+    /// Places where files arrive, by name.
+    pub files: Vec<FilesStatus>,
     /// Functions that are more than the pipelines of their tables, by name.
     pub functions: Vec<FunctionStatus>,
     /// Lookups, by name.
@@ -93,6 +96,29 @@ pub struct QueueStatus {
     pub dead_lettered: u64,
     /// Messages that grew too old.
     pub expired: u64,
+}
+
+/// The state of a place where files arrive.
+#[derive(Debug, Clone, Serialize)]
+pub struct FilesStatus {
+    /// Its name.
+    pub name: String,
+    /// Where the files are.
+    pub location: String,
+    /// What is made of them: `reference`, `csv`, `ndjson`, `avro` or `parquet`.
+    pub content: &'static str,
+    /// Files that were there at the last look, those that were taken included.
+    pub seen: u64,
+    /// Files that were handed on, ever.
+    pub taken: u64,
+    /// Files that could not be read, ever; each is a dead letter.
+    pub failed: u64,
+    /// Files that had not settled at the last look.
+    pub waiting: u64,
+    /// When the last look ended.
+    pub last_look: Option<Timestamp>,
+    /// Why it stands still, if it does.
+    pub trouble: Option<String>,
 }
 
 /// The state of a function. Counts of what was done are since the node was started.
@@ -224,6 +250,7 @@ impl Node {
             log_bytes: weir_log::Engine::bytes(self.engine()),
             streams: self.stream_statuses(),
             queues: self.queue_statuses(),
+            files: self.files().iter().map(OpenFiles::status).collect(),
             functions: self.functions().values().map(|function| function.status()).collect(),
             lookups: self
                 .lookups()

@@ -26,8 +26,8 @@ pub use room::{DOOR_BYTES_MAX, NoRoom};
 use weir_stream::{Receipt, WriteError};
 use weir_types::{ProducerId, StreamName};
 
-use self::body::Body;
-use self::parse::{Parser, Sink};
+pub(crate) use self::body::Body;
+pub(crate) use self::parse::{Parser, Sink};
 pub(crate) use self::room::Room;
 use crate::dead::{ACTIONS, DEAD_LETTERS, DeadLetterError};
 use crate::node::Node;
@@ -133,11 +133,11 @@ impl Node {
             while let Some(bytes) = chunk {
                 share.grow(bytes.len()).await?;
                 parser.feed(&bytes, &mut sink)?;
-                sink.flush(self).await?;
+                sink.flush(self.dead_letters()).await?;
                 chunk = body.next().await?;
             }
             parser.finish(&mut sink)?;
-            sink.flush(self).await
+            sink.flush(self.dead_letters()).await
         }
         .await;
         let receipt = match result {

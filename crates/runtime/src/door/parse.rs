@@ -10,14 +10,13 @@ use weir_schema::{
 use weir_stream::{Receipt, Route, Writer};
 use weir_types::limits::RECORD_BYTES_MAX;
 
-use super::report::Report;
+use super::report::{REFUSALS_LISTED_MAX, Report};
 use super::{BodyError, DeliverError};
-use crate::dead::{Cause, FORM, Letter};
-use crate::node::Node;
+use crate::dead::{Cause, DeadLetters, FORM, Letter};
 use crate::streams::OpenStream;
 
 /// Where checked records go, and where the others are noted.
-pub(super) struct Sink<'r> {
+pub(crate) struct Sink<'r> {
     env: &'r Env,
     stream: Arc<OpenStream>,
     writer: Writer,
@@ -26,7 +25,19 @@ pub(super) struct Sink<'r> {
     keys: Vec<(weir_types::Fingerprint, Option<Extractor>)>,
     ranges: Vec<std::ops::Range<usize>>,
     flush_due: bool,
+    /// What the refusals that the report lists looked like, where that is wanted.
+    kept: Option<Kept>,
 }
+
+/// The payloads of refused records, as long as they are few.
+#[derive(Default)]
+struct Kept {
+    payloads: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+/// Payloads of refused records that are kept for one report.
+const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 impl<'r> Sink<'r> {
     pub fn new(env: &'r Env, stream: Arc<OpenStream>, writer: Writer, report: &'r mut Report) -> Self {
@@ -39,14 +50,21 @@ impl<'r> Sink<'r> {
             keys: Vec::new(),
             ranges: Vec::new(),
             flush_due: false,
+            kept: None,
         }
     }
 
+    /// Keeps the payloads of refused records that the report lists, in the same order; empty where there is none or no
+    /// room.
+    pub fn keeping_refused(self) -> Self {
+        Self { kept: Some(Kept::default()), ..self }
+    }
+
     /// Takes a checked record of the given schema.
-    fn take(&mut self, line: u64, schema: &Schema, record: &[u8]) {
+    pub fn take(&mut self, line: u64, schema: &Schema, record: &[u8]) {
         if record.len() > RECORD_BYTES_MAX {
             let reason = format!("the record has {} bytes, and may have {RECORD_BYTES_MAX}", record.len());
-            return self.report.refuse(line, "", &reason);
+            return self.note(line, "", &reason, b"");
         }
         let fingerprint = schema.fingerprint();
         let known = self.keys.iter().position(|(known, _)| *known == fingerprint).unwrap_or_else(|| {
@@ -57,7 +75,7 @@ impl<'r> Sink<'r> {
             Some(extractor) => {
                 self.ranges.clear();
                 if let Err(error) = extractor.ranges(record, &mut self.ranges) {
-                    return self.report.refuse(line, &error.field, &error.reason);
+                    return self.note(line, &error.field, &error.reason, b"");
                 }
                 match self.ranges.first() {
                     Some(range) => Route::Key(&record[range.clone()]),
@@ -70,8 +88,24 @@ impl<'r> Sink<'r> {
         self.flush_due |= self.writer.push(route, fingerprint, record);
     }
 
-    fn refuse(&mut self, line: u64, error: &RecordError) {
-        self.report.refuse(line, &error.field, &error.reason);
+    /// Notes a record that is refused, as it stood if that is known.
+    pub fn refuse(&mut self, line: u64, error: &RecordError, payload: &[u8]) {
+        self.note(line, &error.field, &error.reason, payload);
+    }
+
+    /// Tells whether the next refusal is listed, and so its payload of use.
+    pub fn lists_refusals(&self) -> bool {
+        self.report.refusals.len() < REFUSALS_LISTED_MAX
+    }
+
+    fn note(&mut self, line: u64, field: &str, reason: &str, payload: &[u8]) {
+        let listed = self.lists_refusals();
+        self.report.refuse(line, field, reason);
+        if let (true, Some(kept)) = (listed, &mut self.kept) {
+            let payload = if kept.bytes + payload.len() > KEPT_BYTES_MAX { b"" } else { payload };
+            kept.bytes += payload.len();
+            kept.payloads.push(payload.to_vec());
+        }
     }
 
     /// Keeps a record whose schema nobody knows.
@@ -94,14 +128,19 @@ impl<'r> Sink<'r> {
     }
 
     /// Stores what is due.
-    pub async fn flush(&mut self, node: &Node) -> Result<(), DeliverError> {
+    pub async fn flush(&mut self, dead_letters: &DeadLetters) -> Result<(), DeliverError> {
         if std::mem::take(&mut self.flush_due) {
             self.writer.flush().await?;
         }
         if !self.letters.is_empty() {
-            node.dead_letters().park(std::mem::take(&mut self.letters)).await?;
+            dead_letters.park(std::mem::take(&mut self.letters)).await?;
         }
         Ok(())
+    }
+
+    /// Returns the writer, for the records of another source, and the payloads of refused records.
+    pub fn into_writer(self) -> (Writer, Vec<Vec<u8>>) {
+        (self.writer, self.kept.unwrap_or_default().payloads)
     }
 
     pub async fn finish(self) -> Result<Receipt, (DeliverError, Receipt)> {
@@ -129,7 +168,7 @@ impl<'r> Sink<'r> {
 }
 
 /// Reads one form.
-pub(super) enum Parser {
+pub(crate) enum Parser {
     Ndjson { lines: LineSplitter, encoder: Box<JsonEncoder>, schema: Schema, record: Vec<u8> },
     Json { values: ValueSplitter, encoder: Box<JsonEncoder>, schema: Schema, record: Vec<u8> },
     Csv { rows: Box<CsvReader>, schema: Schema },
@@ -215,22 +254,23 @@ fn encode(
     text: Result<&[u8], RecordError>,
 ) {
     record.clear();
+    let payload = text.as_ref().copied().unwrap_or_default();
     match text.and_then(|text| encoder.encode(text, record)) {
         Ok(()) => sink.take(line, schema, record),
-        Err(error) => sink.refuse(line, &error),
+        Err(error) => sink.refuse(line, &error, payload),
     }
 }
 
 fn take(sink: &mut Sink<'_>, schema: &Schema, line: u64, record: Result<&[u8], RecordError>) {
     match record {
         Ok(record) => sink.take(line, schema, record),
-        Err(error) => sink.refuse(line, &error),
+        Err(error) => sink.refuse(line, &error, b""),
     }
 }
 
 /// Messages behind each other. Where one ends its schema tells; behind one whose schema is unknown nothing can be told
 /// apart any more, so that the rest is kept with it.
-pub(super) struct Messages {
+pub(crate) struct Messages {
     form: Form,
     registry: Arc<dyn Lookup + Send + Sync>,
     buffer: Vec<u8>,
@@ -287,7 +327,7 @@ impl Messages {
                             "its schema {} can't be read as the stream's schema",
                             schema.fingerprint()
                         ));
-                        sink.refuse(self.number, &error);
+                        sink.refuse(self.number, &error, b"");
                     }
                 }
                 Err(WireError::UnknownSchema { key }) => {
@@ -298,7 +338,7 @@ impl Messages {
                 Err(error) => {
                     // Nothing behind it can be found.
                     let error = RecordError::whole(format!("{error}; the rest of the body is not read"));
-                    sink.refuse(self.number, &error);
+                    sink.refuse(self.number, &error, b"");
                     at = self.buffer.len();
                     self.state = State::Ended;
                 }

@@ -1,0 +1,230 @@
+//! Where files arrive: a folder, or a prefix of an object store.
+//!
+//! A folder may be made later, and may go away for a while; that is trouble, and not an empty place: what is taken to be
+//! gone would be taken once more when it comes back.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore};
+use url::Url;
+use weir_config::FilesPlan;
+use weir_env::Env;
+use weir_table::LocalStore;
+use weir_types::FilesName;
+
+use super::glob::Glob;
+use super::object::Object;
+use crate::node::StartError;
+
+/// How long the store may take to begin an answer, or to list the next objects.
+pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(60);
+
+/// Why a place can't be looked at, or an object not be read now.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlaceError {
+    #[error("there is no folder `{}`", path.display())]
+    NoFolder { path: PathBuf },
+    #[error("nothing came from `{location}` for {} s", ANSWER_MAX.as_secs())]
+    Silent { location: Url },
+    #[error("list `{location}`")]
+    List {
+        location: Url,
+        #[source]
+        source: object_store::Error,
+    },
+    #[error("read `{path}`")]
+    Read {
+        path: Path,
+        #[source]
+        source: object_store::Error,
+    },
+    /// A connection that broke while an object was read.
+    #[error("read `{path}`: {reason}")]
+    Broken { path: Path, reason: String },
+}
+
+/// One place, and which of its files are meant.
+#[derive(Debug)]
+pub(crate) struct Place {
+    location: Url,
+    store: Store,
+    glob: Option<Glob>,
+}
+
+#[derive(Debug)]
+enum Store {
+    /// Opened anew for each use: it must be there.
+    Folder(PathBuf),
+    Objects {
+        store: Arc<dyn ObjectStore>,
+        prefix: Path,
+    },
+}
+
+impl Place {
+    /// Reads a plan. Nothing is asked of the store.
+    ///
+    /// # Errors
+    /// If its location is no store that weir knows.
+    pub fn new(plan: &FilesPlan) -> Result<Self, StartError> {
+        let (files, location) = (&plan.name, plan.location.clone());
+        let refused = |source| StartError::FilesLocation { files: files.clone(), location: location.clone(), source };
+        let store = match location.scheme() {
+            "file" => Store::Folder(location.to_file_path().map_err(|()| {
+                let source = "it is not the path of a folder".into();
+                refused(object_store::Error::Generic { store: "file", source })
+            })?),
+            _ => {
+                let (store, prefix) = object_store::parse_url_opts(&location, std::env::vars()).map_err(refused)?;
+                Store::Objects { store: Arc::from(store), prefix }
+            }
+        };
+        Ok(Self { store, glob: plan.pattern.as_deref().map(Glob::new), location })
+    }
+
+    /// A place in a store that is open.
+    #[cfg(test)]
+    pub fn in_store(store: Arc<dyn ObjectStore>, location: &str, pattern: Option<&str>) -> Self {
+        let location: Url = location.parse().unwrap();
+        let prefix = Path::parse(location.path()).unwrap();
+        Self { location, store: Store::Objects { store, prefix }, glob: pattern.map(Glob::new) }
+    }
+
+    pub fn location(&self) -> &Url {
+        &self.location
+    }
+
+    /// What stands for the bucket in an event.
+    pub fn bucket(&self, files: &FilesName) -> String {
+        match &self.store {
+            Store::Folder(_) => format!("files/{files}"),
+            Store::Objects { .. } => self.location.host_str().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Returns an object's key in its bucket.
+    pub fn key(&self, path: &str) -> Path {
+        let below = Path::parse(path).unwrap_or_else(|_| Path::from(path));
+        match &self.store {
+            Store::Folder(_) => below,
+            Store::Objects { prefix, .. } => prefix.parts().chain(below.parts()).collect(),
+        }
+    }
+
+    /// Returns the path below the location, if the object is one that is meant.
+    pub fn below<'p>(&self, key: &'p Path) -> Option<&'p str> {
+        let path = match &self.store {
+            Store::Folder(_) => key.as_ref(),
+            Store::Objects { prefix, .. } if prefix.as_ref().is_empty() => key.as_ref(),
+            Store::Objects { prefix, .. } => key.as_ref().strip_prefix(prefix.as_ref())?.strip_prefix('/')?,
+        };
+        // Whoever writes a file bit by bit hides it, or gives it a name that the pattern does not have.
+        let hidden = path.is_empty() || path.split('/').any(|part| part.starts_with('.'));
+        (!hidden && self.glob.as_ref().is_none_or(|glob| glob.matches(path))).then_some(path)
+    }
+
+    /// Returns the store, and what is to be listed.
+    ///
+    /// # Errors
+    /// If it is a folder that is not there.
+    pub async fn open(&self) -> Result<(Arc<dyn ObjectStore>, Option<&Path>), PlaceError> {
+        match &self.store {
+            Store::Objects { store, prefix } => Ok((store.clone(), Some(prefix))),
+            Store::Folder(path) => {
+                let folder = path.clone();
+                let opened = tokio::task::spawn_blocking(move || LocalStore::with_prefix(folder)).await;
+                match opened {
+                    Ok(Ok(store)) if path.is_dir() => Ok((Arc::new(store), None)),
+                    _ => Err(PlaceError::NoFolder { path: path.clone() }),
+                }
+            }
+        }
+    }
+
+    /// Tells whether the place answers at all: what can't be read then is at fault itself.
+    pub async fn answers(&self, env: &Env) -> bool {
+        use futures::StreamExt;
+
+        let Ok((store, prefix)) = self.open().await else { return false };
+        let mut list = store.list(prefix);
+        let first = env.within(ANSWER_MAX, list.next()).await;
+        matches!(first, Some(None | Some(Ok(_))))
+    }
+
+    /// Begins to read an object as it was found; `None` if it is gone or has changed since.
+    ///
+    /// # Errors
+    /// See [`PlaceError`].
+    pub async fn get(&self, object: &Object, env: &Env) -> Result<Option<GetResult>, PlaceError> {
+        let (store, _) = self.open().await?;
+        let path = self.key(&object.path);
+        // Not a byte more than was found: what is appended meanwhile belongs to the file's next content.
+        let range = (object.bytes > 0).then_some(GetRange::Bounded(0..object.bytes));
+        let options = GetOptions { if_match: object.etag.clone(), range, ..GetOptions::default() };
+        let begun = env.within(ANSWER_MAX, store.get_opts(&path, options)).await;
+        match begun.ok_or_else(|| PlaceError::Silent { location: self.location.clone() })? {
+            Ok(result) if object.is(&result.meta) => Ok(Some(result)),
+            Ok(_) => Ok(None),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(source) => Err(PlaceError::Read { path, source }),
+        }
+    }
+
+    /// Tells whether an object is still as it was found.
+    ///
+    /// # Errors
+    /// See [`PlaceError`].
+    pub async fn has(&self, object: &Object, env: &Env) -> Result<bool, PlaceError> {
+        let (store, _) = self.open().await?;
+        let path = self.key(&object.path);
+        let head = GetOptions { head: true, ..GetOptions::default() };
+        let found: Result<ObjectMeta, _> = env
+            .within(ANSWER_MAX, store.get_opts(&path, head))
+            .await
+            .ok_or_else(|| PlaceError::Silent { location: self.location.clone() })?
+            .map(|found| found.meta);
+        match found {
+            Ok(meta) => Ok(object.is(&meta)),
+            Err(error) if is_gone(&error) => Ok(false),
+            Err(source) => Err(PlaceError::Read { path, source }),
+        }
+    }
+}
+
+pub(crate) fn is_gone(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    fn place(location: &str, pattern: Option<&str>) -> Place {
+        Place::in_store(Arc::new(InMemory::new()), location, pattern)
+    }
+
+    #[test]
+    fn paths_are_those_below_the_location_and_keys_those_in_the_bucket() {
+        let place = place("s3://bucket/in/here/", Some("*.csv"));
+        let key = Path::from("in/here/a.csv");
+        assert_eq!(place.below(&key), Some("a.csv"));
+        assert_eq!(place.key("a.csv"), key);
+        assert_eq!(place.below(&Path::from("in/here/b/a.csv")), None, "the pattern has no folders");
+        assert_eq!(place.below(&Path::from("in/hereafter/a.csv")), None);
+        assert_eq!(place.bucket(&"x".parse().unwrap()), "bucket");
+    }
+
+    #[test]
+    fn hidden_files_are_none() {
+        let place = place("s3://bucket/", None);
+        assert_eq!(place.below(&Path::from("a/b")), Some("a/b"));
+        assert_eq!(place.below(&Path::from("a/.b")), None);
+        assert_eq!(place.below(&Path::from(".a/b")), None);
+        assert_eq!(place.key("a/b"), Path::from("a/b"));
+    }
+}

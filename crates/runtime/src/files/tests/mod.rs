@@ -1,0 +1,6 @@
+//! Blocks driven round by round, over a store and a log in memory.
+
+mod faults;
+mod once;
+mod rows;
+mod world;
