@@ -28,10 +28,13 @@ pub(crate) const INPUT_BYTES_MAX: usize = 256 * 1024;
 pub(crate) const PATTERN_BYTES_MAX: usize = 1024;
 
 /// Names and values of a handler's environment, in bytes.
-pub(crate) const ENVIRONMENT_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const ENVIRONMENT_BYTES_MAX: usize = 32 * 1024;
 
 /// Entries of a handler's code folder that are looked at for the name that was meant.
 pub(crate) const CODE_ENTRIES_MAX: usize = 2000;
 
 /// Outputs of a function.
 pub(crate) const OUTPUTS_MAX: usize = 64;
+
+/// Tags of a queue, as SQS has it.
+pub(crate) const QUEUE_TAGS_MAX: usize = 50;

@@ -2,16 +2,24 @@
 //!
 //! One snapshot per subject. `INSTA_UPDATE=always cargo test -p weir-config` rewrites them: read the difference.
 
+#[path = "mistakes/arrivals.rs"]
+mod arrivals;
 mod folder;
+#[path = "mistakes/handlers.rs"]
+mod handlers;
 
 use folder::{Folder, GOOD};
 use weir_config::{Diagnostic, Inputs, Severity, load};
 
 /// A mistake: its name, and what is replaced in the good configuration.
-type Case = (&'static str, &'static [(&'static str, &'static str)]);
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)]);
 
 fn edited(edits: &[(&str, &str)]) -> String {
-    let mut text = GOOD.to_owned();
+    edited_from(GOOD, edits)
+}
+
+fn edited_from(good: &str, edits: &[(&str, &str)]) -> String {
+    let mut text = good.to_owned();
     for (from, to) in edits {
         assert!(text.contains(from), "the good configuration has no `{from}`");
         text = text.replacen(from, to, 1);
@@ -35,10 +43,20 @@ fn refused(folder: &Folder, inputs: &Inputs) -> String {
     shown(&found, folder)
 }
 
-fn table(cases: &[Case]) -> String {
+fn table(cases: &[Case<'_>]) -> String {
     let shown = cases.iter().map(|(name, edits)| {
         let folder = Folder::good();
         folder.write("weir.hcl", edited(edits));
+        format!("### {name}\n{}", refused(&folder, &Inputs::default()))
+    });
+    shown.collect::<Vec<_>>().join("\n")
+}
+
+/// The same from the configuration of [`folder::ORDERS`].
+fn table_of_orders(cases: &[Case<'_>]) -> String {
+    let shown = cases.iter().map(|(name, edits)| {
+        let folder = Folder::orders();
+        folder.write("weir.hcl", edited_from(folder::ORDERS, edits));
         format!("### {name}\n{}", refused(&folder, &Inputs::default()))
     });
     shown.collect::<Vec<_>>().join("\n")
@@ -90,10 +108,7 @@ fn blocks() {
             ),
             ("an unknown attribute", &[("key ", "keys ")]),
             ("an attribute like no other", &[("  key    =", "  zzz    =")]),
-            (
-                "an attribute for later",
-                &[("  to  = table.flights", "  to  = table.flights\n  on_failure = queue.failed")],
-            ),
+            ("an attribute for later", &[("  to  = table.flights", "  to  = table.flights\n  layers = [\"a\"]")]),
             ("a block in a block", &[("  key    = \"carrier\"", "  retention {\n    days = 7\n  }")]),
         ]),
     );
@@ -294,7 +309,7 @@ fn tables() {
 
 #[test]
 fn variables_and_the_environment() {
-    let cases: &[Case] = &[
+    let cases: &[Case<'_>] = &[
         ("a variable that is not declared", &[("shards = 2", "shards = var.shads")]),
         (
             "a variable without value",

@@ -1,6 +1,9 @@
 //! What a good configuration becomes.
+#![expect(clippy::unwrap_used, reason = "only tests are here, and a failure is theirs")]
 
 mod folder;
+#[path = "plans/orders.rs"]
+mod orders;
 
 use std::time::Duration;
 

@@ -18,10 +18,12 @@ pub enum NameError {
     #[error("a name is empty")]
     Empty,
     /// Longer than the limit.
-    #[error("the name `{name}` has {} bytes, and may have {NAME_BYTES_MAX}", name.len())]
+    #[error("the name `{name}` has {} bytes, and may have {bytes_max}", name.len())]
     TooLong {
         /// The name as written.
         name: String,
+        /// The limit.
+        bytes_max: usize,
     },
     /// A character that is not allowed there.
     #[error(
@@ -42,7 +44,7 @@ fn check(text: &str) -> Result<(), NameError> {
         return Err(NameError::Empty);
     }
     if text.len() > NAME_BYTES_MAX {
-        return Err(NameError::TooLong { name: text.to_owned() });
+        return Err(NameError::TooLong { name: text.to_owned(), bytes_max: NAME_BYTES_MAX });
     }
     for (index, found) in text.chars().enumerate() {
         let fits = found.is_ascii_alphabetic() || (index > 0 && (found.is_ascii_digit() || matches!(found, '_' | '-')));
@@ -194,7 +196,7 @@ impl FromStr for QueueName {
         let internal = text.starts_with('_');
         let bytes_max = if internal { 2 * NAME_BYTES_MAX } else { QUEUE_NAME_BYTES_MAX };
         if text.len() > bytes_max {
-            return Err(NameError::TooLong { name: text.to_owned() });
+            return Err(NameError::TooLong { name: text.to_owned(), bytes_max });
         }
         let stem = text.strip_suffix(FIFO_SUFFIX).unwrap_or(text);
         if stem.is_empty() {
@@ -303,7 +305,7 @@ fn printable(text: &str, bytes_max: usize) -> Result<String, NameError> {
         return Err(NameError::Empty);
     }
     if text.len() > bytes_max {
-        return Err(NameError::TooLong { name: text.to_owned() });
+        return Err(NameError::TooLong { name: text.to_owned(), bytes_max });
     }
     if let Some((index, found)) = text.chars().enumerate().find(|(_, found)| found.is_control()) {
         return Err(NameError::Character { name: text.escape_debug().to_string(), found, at: index + 1 });

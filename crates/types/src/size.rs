@@ -43,6 +43,22 @@ impl std::str::FromStr for ByteSize {
     }
 }
 
+impl ByteSize {
+    /// Writes the amount exactly, in the unit that makes the number smallest, so that it can be read back.
+    ///
+    /// ```
+    /// use weir_types::ByteSize;
+    ///
+    /// assert_eq!(ByteSize(64 << 20).exact(), "64MiB");
+    /// assert_eq!(ByteSize(10_000_000_000).exact(), "10GB");
+    /// ```
+    pub fn exact(self) -> String {
+        let dividing = UNITS.iter().filter(|(_, factor)| self.0.is_multiple_of(*factor));
+        let (unit, factor) = dividing.max_by_key(|(_, factor)| *factor).copied().unwrap_or(("B", 1));
+        if self.0 == 0 { "0B".to_owned() } else { format!("{}{unit}", self.0 / factor) }
+    }
+}
+
 /// Prints three significant digits in decimal units, such as `1.23 GB`.
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,6 +75,14 @@ impl fmt::Display for ByteSize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn reads_back_what_it_writes(bytes: u64, shift in 0u32..40) {
+            let size = ByteSize(bytes << shift >> shift << (shift % 8 * 5));
+            proptest::prop_assert_eq!(size.exact().parse(), Ok(size));
+        }
+    }
 
     #[test]
     fn reads_both_kinds_of_units() {

@@ -362,7 +362,7 @@ impl<'a> Attributes<'a> {
                 self.refuse(
                     name,
                     message,
-                    format!("write an amount from {} to {}", range.start(), range.end()),
+                    format!("write an amount from {} to {}", range.start().exact(), range.end().exact()),
                     report,
                 );
                 None

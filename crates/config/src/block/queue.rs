@@ -11,6 +11,7 @@ use weir_types::{ByteSize, FIFO_SUFFIX, QueueName};
 
 use super::{Attributes, Reference, Shape};
 use crate::diagnostic::Report;
+use crate::limits::QUEUE_TAGS_MAX;
 use crate::load::{Known, Names};
 use crate::{DeadLetterPlan, Diagnostic, FifoPlan, Place, QueuePlan};
 
@@ -68,7 +69,11 @@ pub(crate) fn read(block: &Attributes<'_>, label: &str, names: &Names, report: &
     let retention = block.span("retention", RETENTION_MIN..=RETENTION_MAX, report);
     let receive_wait = block.span("receive_wait", Duration::ZERO..=RECEIVE_WAIT_MAX, report);
     let message_bytes_max = block.bytes("message_bytes_max", MESSAGE_BYTES_MIN..=MESSAGE_BYTES_MAX, report);
-    let tags = block.text_map("tags", report).unwrap_or_default().into_iter().collect();
+    let tags: BTreeMap<String, String> = block.text_map("tags", report).unwrap_or_default().into_iter().collect();
+    if tags.len() > QUEUE_TAGS_MAX {
+        let message = format!("{block} has {} tags, and may have {QUEUE_TAGS_MAX}", tags.len());
+        block.refuse("tags", message, "remove some", report);
+    }
     let max_receives = block.whole_number("max_receives", 1..=MAX_RECEIVES_MAX, report);
     let dead_letter = dead_letter(block, max_receives, names, report);
     let name = name(block, label, fifo, report)?;
@@ -169,7 +174,8 @@ fn refuse_loops(drafts: &Known<Draft>, report: &mut Report) {
                 path.push(next);
             }
         }
-        let Some(last) = path.last().and_then(|last| dead(last)) else { continue };
+        // At the end of the line, nothing leads on.
+        let Some(first) = path.last().and_then(|last| dead(last)).and_then(|_| dead(start)) else { continue };
         if told.contains(start.as_str()) {
             continue;
         }
@@ -179,7 +185,7 @@ fn refuse_loops(drafts: &Known<Draft>, report: &mut Report) {
             _ => format!("queue \"{start}\" is its own dead-letter queue, by a way around: {around}queue.{start}"),
         };
         let hint = "let one of them have no `dead_letter`: what it gives up goes into the table `dead_letters`";
-        report.push(Diagnostic::error(message).at(last.place.clone()).hint(hint));
+        report.push(Diagnostic::error(message).at(first.place.clone()).hint(hint));
         told.extend(path);
     }
 }

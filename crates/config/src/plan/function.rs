@@ -26,9 +26,9 @@ pub struct FunctionPlan {
     pub outputs: Vec<OutputPlan>,
     /// The queue that is told of what was given up; none: the table `dead_letters` alone.
     pub on_failure: Option<QueueName>,
-    /// How what arrives is put together, for handlers.
+    /// How what arrives is put together. What SQL makes for tables follows their `freshness` instead.
     pub batch: BatchPlan,
-    /// How often a failed run is repeated, for handlers.
+    /// How often a failed run is repeated.
     pub retry: RetryPlan,
     /// Where the block is.
     pub place: Place,

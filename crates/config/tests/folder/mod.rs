@@ -40,6 +40,131 @@ const FLIGHT: &str = r#"{"type": "record", "name": "Flight", "fields": [
   {"name": "time_hour", "type": {"type": "long", "logicalType": "timestamp-millis"}}
 ]}"#;
 
+/// Everything that arrives, in every way, and functions of every kind.
+#[allow(dead_code, reason = "not every test needs it")]
+pub const ORDERS: &str = r#"stream "orders" {
+  schema = "order.avsc"
+  key    = "region"
+  time   = "placed_at"
+  id     = ["order_id"]
+}
+
+stream "scores" {
+  schema = "score.avsc"
+}
+
+queue "orders" {
+  visibility_timeout = "1m"
+  max_receives       = 5
+  dead_letter        = queue.orders_dead
+}
+
+queue "orders_dead" {
+}
+
+queue "failures" {
+}
+
+schedule "nightly" {
+  when     = "cron(0 2 * * ? *)"
+  timezone = "Europe/Berlin"
+  input    = { report = "daily", days = 1 }
+}
+
+files "drops" {
+  location = "drops"
+  pattern  = "*.csv"
+  format   = "csv"
+  schema   = "order.avsc"
+}
+
+files "images" {
+  location = "s3://bucket/images/"
+}
+
+function "route" {
+  on  = stream.orders
+  sql = "select order_id, region, placed_at, amount from input"
+  output "eu" {
+    to    = table.eu
+    where = "region = 'EU'"
+  }
+  output "rest" {
+    to    = queue.orders
+    where = "region <> 'EU'"
+  }
+}
+
+function "score" {
+  on          = stream.orders
+  code        = "functions/score"
+  handler     = "score.handler"
+  environment = { LEVEL = "info" }
+  to          = stream.scores
+  on_failure  = queue.failures
+  batch {
+    size = 50
+  }
+  retry {
+    attempts = 5
+  }
+}
+
+function "book" {
+  on      = queue.orders
+  code    = "functions/book"
+  handler = "book.handler"
+  to      = table.booked
+  schema  = "score.avsc"
+  batch {
+    window = "1s"
+  }
+}
+
+function "report" {
+  on      = schedule.nightly
+  code    = "functions/book"
+  handler = "book.handler"
+}
+
+function "thumb" {
+  on   = files.images
+  code = "functions/thumb"
+}
+
+function "webhook" {
+  code    = "functions/score"
+  handler = "score.handler"
+  to      = queue.orders
+}
+
+table "eu" {
+}
+
+table "booked" {
+  unique_by = ["order_id"]
+}
+
+table "dropped" {
+  from = files.drops
+}
+"#;
+
+#[allow(dead_code, reason = "not every test needs it")]
+const ORDER: &str = r#"{"type": "record", "name": "Order", "fields": [
+  {"name": "order_id", "type": "string"},
+  {"name": "region", "type": "string"},
+  {"name": "amount", "type": "long"},
+  {"name": "placed_at", "type": {"type": "long", "logicalType": "timestamp-millis"}}
+]}"#;
+
+#[allow(dead_code, reason = "not every test needs it")]
+const SCORE: &str = r#"{"type": "record", "name": "Score", "fields": [
+  {"name": "order_id", "type": "string"},
+  {"name": "score", "type": "double"},
+  {"name": "note", "type": ["null", "string"], "default": null}
+]}"#;
+
 pub struct Folder(TempDir);
 
 impl Folder {
@@ -63,6 +188,44 @@ impl Folder {
         folder.write("wrong.sql", "-- joins the airlines\nselect f.*,\n  a.nam as airline\nfrom input f left join airlines a using (carrier)\n");
         std::fs::create_dir(folder.path().join("folder")).unwrap();
         folder
+    }
+
+    #[allow(dead_code, reason = "not every test needs it")]
+    pub fn orders() -> Self {
+        let folder = Self::empty();
+        folder.write("weir.hcl", ORDERS);
+        folder.write("order.avsc", ORDER);
+        folder.write("score.avsc", SCORE);
+        folder.write("reserved.avsc", SCORE.replace("\"note\"", "\"_day\""));
+        for dir in [
+            "drops",
+            "functions/score/inner",
+            "functions/book/lib",
+            "functions/thumb",
+            "functions/empty",
+            "functions/both",
+        ] {
+            std::fs::create_dir_all(folder.path().join(dir)).unwrap();
+        }
+        folder.write("functions/score/score.py", "def handler(event, context): ...\n");
+        folder.write("functions/score/inner/__init__.py", "");
+        folder.write("functions/score/inner/deep.py", "");
+        folder.write("functions/book/book.mjs", "export const handler = async () => {}\n");
+        folder.write("functions/book/lib/help.js", "");
+        folder.write("functions/book/package.json", "{}");
+        folder.write("functions/both/a.py", "");
+        folder.write("functions/both/b.js", "");
+        folder.write("functions/score.zip", "PK");
+        folder.write("functions/thumb/bootstrap", "#!/bin/sh\n");
+        folder.executable("functions/thumb/bootstrap", true);
+        folder
+    }
+
+    #[allow(dead_code, reason = "not every test needs it")]
+    pub fn executable(&self, name: &str, executable: bool) {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = if executable { 0o755 } else { 0o644 };
+        std::fs::set_permissions(self.path().join(name), std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
     pub fn path(&self) -> &Path {

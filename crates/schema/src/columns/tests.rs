@@ -165,8 +165,8 @@ fn batches_of_functions_are_fitted_or_refused() {
         "field `n`: a column of Float64 would lose its fractions as Int32: round and cast it first"
     );
     assert_eq!(
-        error(vec![("nn", long(vec![Some(1)]))]),
-        "field `nn`: the schema has no field for the column: did you mean `n`?"
+        error(vec![("m", long(vec![Some(1)]))]),
+        "field `m`: the schema has no field for the column: did you mean `n`?"
     );
     assert_eq!(
         error(vec![("t", Arc::new(StringArray::from(vec!["x"])))]),

@@ -190,6 +190,10 @@ impl Folder<'_> {
         let modules = modules(self.path, runtime);
         let known = || modules.iter().map(String::as_str);
         let hint = match weir_types::nearest(&split.module, known()) {
+            // As the handler was written: with dots or slashes.
+            Some(near) if runtime == RuntimePlan::Python && !handler.contains('/') => {
+                format!("did you mean `{}.{}`?", near.replace('/', "."), split.function)
+            }
             Some(near) => format!("did you mean `{near}.{}`?", split.function),
             None => nearest::there_are(known(), "modules there"),
         };

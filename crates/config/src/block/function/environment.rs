@@ -9,8 +9,8 @@ use crate::value::Kind;
 use crate::{Diagnostic, EnvironmentValue};
 
 /// What weir sets itself, as Lambda does.
-const RESERVED: [&str; 6] =
-    ["_HANDLER", "_X_AMZN_TRACE_ID", "AWS_EXECUTION_ENV", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR", "TMPDIR"];
+const RESERVED: [&str; 5] =
+    ["_HANDLER", "_X_AMZN_TRACE_ID", "AWS_EXECUTION_ENV", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR"];
 const RESERVED_PREFIX: &str = "AWS_LAMBDA_";
 
 pub(super) fn read(block: &Attributes<'_>, report: &mut Report) -> BTreeMap<String, EnvironmentValue> {

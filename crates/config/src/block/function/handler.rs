@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use weir_types::{ByteSize, span};
+use weir_types::ByteSize;
 
-use super::on::Arrival;
 use super::output::Draft;
 use super::{Around, Feed, Made, code, environment};
 use crate::block::Attributes;
 use crate::diagnostic::Report;
-use crate::{Body, Diagnostic, HandlerPlan, Network, OutputPlan, QueuePlan, rows};
+use crate::{Body, Diagnostic, HandlerPlan, Network, OutputPlan, rows};
 
 const MEMORY_DEFAULT: ByteSize = ByteSize(256 << 20);
 const MEMORY_MIN: ByteSize = ByteSize(64 << 20);
@@ -25,20 +24,13 @@ const KEEP_WARM_DEFAULT: Duration = Duration::from_secs(60);
 const KEEP_WARM_MAX: Duration = Duration::from_secs(3600);
 const NETWORKS: [(&str, Network); 2] = [("all", Network::All), ("none", Network::None)];
 
-/// How many timeouts a queue's visibility timeout should be, as AWS advises.
-const VISIBILITY_FACTOR: u32 = 6;
-
 pub(super) fn read(
     block: &Attributes<'_>,
-    arrival: Option<&Arrival<'_>>,
     drafts: Vec<Draft<'_>>,
     around: &Around<'_>,
     report: &mut Report,
 ) -> Option<Made> {
     let timeout = block.span("timeout", TIMEOUT_MIN..=TIMEOUT_MAX, report).unwrap_or(TIMEOUT_DEFAULT);
-    if let Some(Arrival::Queue(queue)) = arrival {
-        check_visibility(block, timeout, queue, report);
-    }
     let memory = block.bytes("memory", MEMORY_MIN..=MEMORY_MAX, report).unwrap_or(MEMORY_DEFAULT);
     let concurrency = block.whole_number("concurrency", 0..=CONCURRENCY_MAX, report);
     let temp = block.bytes("temp", TEMP_MIN..=TEMP_MAX, report).unwrap_or(TEMP_DEFAULT);
@@ -60,23 +52,6 @@ pub(super) fn read(
         network,
     };
     Some((Body::Handler(Box::new(plan)), outputs))
-}
-
-/// A message that comes back while it is handled would be handled twice at once.
-fn check_visibility(block: &Attributes<'_>, timeout: Duration, queue: &QueuePlan, report: &mut Report) {
-    if queue.visibility_timeout >= timeout {
-        return;
-    }
-    let message = format!(
-        "`timeout` of {block} is {}, and the `visibility_timeout` of queue \"{}\" {}: a message would be received again \
-         while it is handled",
-        span::display(timeout),
-        queue.name,
-        span::display(queue.visibility_timeout)
-    );
-    let advised = span::display(timeout.saturating_mul(VISIBILITY_FACTOR));
-    let hint = format!("set `visibility_timeout = \"{advised}\"` of the queue, or a shorter `timeout`");
-    block.refuse("timeout", message, hint, report);
 }
 
 fn outputs(drafts: Vec<Draft<'_>>, report: &mut Report) -> Vec<(OutputPlan, Feed)> {

@@ -115,6 +115,11 @@ pub(crate) fn read(block: &Attributes<'_>, name: FunctionName, around: &Around<'
     let source = on::read(block, kind, around, report);
     let on_failure = on_failure(block, around, report);
     let drafts = output::read(block, kind, around, report);
+    if kind == Some(Kind::Sql) && !drafts.is_empty() && drafts.iter().all(output::Draft::is_for_table) {
+        let message =
+            |name: &str| format!("`{name}` is for handlers, streams and queues, and {block} fills tables with SQL");
+        block.forbid(["batch"], message, "remove it: rows are committed by the `freshness` of their table", report);
+    }
     let settings = settings::read(block, kind, source.arrival.as_ref(), report);
     let mut flow = Flow {
         on: source.edge,
@@ -127,7 +132,7 @@ pub(crate) fn read(block: &Attributes<'_>, name: FunctionName, around: &Around<'
     let arrival = source.arrival;
     let body = match kind {
         Some(Kind::Sql) => sql::read(block, arrival.as_ref(), drafts, &mut flow.reads, around, report),
-        Some(Kind::Handler) => handler::read(block, arrival.as_ref(), drafts, around, report),
+        Some(Kind::Handler) => handler::read(block, drafts, around, report),
         None => None,
     };
     let (Some((body, outputs)), Some(arrival)) = (body, arrival) else { return flow };
@@ -160,8 +165,8 @@ fn kind(block: &Attributes<'_>, report: &mut Report) -> Option<Kind> {
             let only = ["memory", "timeout", "concurrency", "temp", "keep_warm", "environment", "network"];
             let message = |name: &str| format!("`{name}` is for handlers, and {block} is SQL");
             block.forbid(only, message, "remove it: SQL runs inside of weir, within the node's own limits", report);
-            let hint = "remove it: SQL takes what has arrived, and a record that fails becomes a dead letter at once";
-            block.forbid(["batch", "retry"], message, hint, report);
+            let hint = "remove it: a record on which SQL fails would fail again, and is a dead letter at once";
+            block.forbid(["retry"], message, hint, report);
             Some(Kind::Sql)
         }
         (false, true) => Some(Kind::Handler),

@@ -37,6 +37,12 @@ pub(super) struct Draft<'a> {
     pub(super) place: Place,
 }
 
+impl Draft<'_> {
+    pub(super) fn is_for_table(&self) -> bool {
+        self.edge.as_ref().is_some_and(|edge| edge.target.kind == "table")
+    }
+}
+
 pub(super) enum Target<'a> {
     Table(TableName),
     Stream(&'a StreamPlan),

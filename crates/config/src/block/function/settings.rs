@@ -15,6 +15,8 @@ const BATCH: Shape =
 const RETRY: Shape = Shape { attributes: &["attempts", "age", "bisect"], later: &["backoff"], blocks: &[] };
 
 const SIZE_MAX: u32 = 10_000;
+/// A batch costs SQL most of a millisecond, whatever its size.
+const SIZE_OF_SQL: u32 = 10_000;
 const SIZE_OF_STREAMS: u32 = 100;
 const SIZE_OF_QUEUES: u32 = 10;
 const WINDOW_MAX: Duration = Duration::from_secs(5 * 60);
@@ -42,15 +44,12 @@ pub(super) fn read(
     report: &mut Report,
 ) -> Settings {
     let start = start(block, arrival, report);
-    let mut settings = Settings { start, batch: batch_default(arrival), retry: retry_default(arrival) };
-    // Of SQL, both blocks were refused.
-    if kind != Some(Kind::Sql) {
-        for inner in block.inner("batch", &BATCH, report) {
-            batch(block, &inner, arrival, &mut settings.batch, report);
-        }
-        for inner in block.inner("retry", &RETRY, report) {
-            retry(block, &inner, arrival, &mut settings.retry, report);
-        }
+    let mut settings = Settings { start, batch: batch_default(kind, arrival), retry: retry_default(arrival) };
+    for inner in block.inner("batch", &BATCH, report) {
+        batch(block, &inner, arrival, &mut settings.batch, report);
+    }
+    for inner in block.inner("retry", &RETRY, report) {
+        retry(block, &inner, arrival, &mut settings.retry, report);
     }
     settings
 }
@@ -76,8 +75,9 @@ fn start(block: &Attributes<'_>, arrival: Option<&Arrival<'_>>, report: &mut Rep
     }
 }
 
-fn batch_default(arrival: Option<&Arrival<'_>>) -> BatchPlan {
+fn batch_default(kind: Option<Kind>, arrival: Option<&Arrival<'_>>) -> BatchPlan {
     let size = match arrival {
+        Some(Arrival::Stream(_)) if kind == Some(Kind::Sql) => SIZE_OF_SQL,
         Some(Arrival::Stream(_)) => SIZE_OF_STREAMS,
         Some(Arrival::Queue(_)) => SIZE_OF_QUEUES,
         // One event, one invocation.
@@ -136,14 +136,10 @@ fn retry(
 ) {
     let on = arrival.map_or("", Arrival::described);
     match arrival {
-        Some(Arrival::Queue(queue)) => {
-            let message = |name: &str| format!("`{name}` is not for queues, and {function} {on}");
-            let hint = format!(
-                "remove it: a message that fails comes back after its visibility timeout, up to `max_receives` of queue \"{}\"",
-                queue.name
-            );
-            function.forbid(["retry"], message, &hint, report);
-            return;
+        Some(Arrival::Queue(_)) => {
+            let message = |name: &str| format!("`{name}` of a retry is for streams, and {function} {on}");
+            let hint = "remove it: messages fail one by one, as the handler's `batchItemFailures` say";
+            block.forbid(["bisect"], message, hint, report);
         }
         Some(Arrival::Schedule(_) | Arrival::Files(_) | Arrival::Invocation) => {
             let message = |name: &str| format!("`{name}` of a retry is for streams, and {function} {on}");

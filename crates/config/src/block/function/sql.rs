@@ -17,6 +17,8 @@ use crate::diagnostic::Report;
 use crate::sql::Sql;
 use crate::{Body, Diagnostic, OutputPlan, StreamPlan, files, rows};
 
+const CONDITION_HINT: &str = "write one condition that is true or false, such as `region = 'EU'`";
+
 /// Reads the query, and types it and each output. `reads` takes the lookups that are named.
 pub(super) fn read(
     block: &Attributes<'_>,
@@ -51,7 +53,8 @@ pub(super) fn read(
         let mut text = sql.text.clone();
         if let Some(condition) = condition {
             let filtered = planner.plan(&condition.filtered.sql, report, |error| {
-                let error = condition.filtered.of_condition(error);
+                let mut error = condition.filtered.of_condition(error);
+                error.hint.get_or_insert_with(|| CONDITION_HINT.to_owned());
                 (condition.sql.place(error.at), error)
             });
             read.extend(filtered.iter().flat_map(SqlFunction::reads).cloned());
@@ -112,7 +115,7 @@ impl Condition {
             Ok(filtered) => Some(Self { sql, filtered }),
             Err(error) => {
                 let message = format!("`where` of {block}: {}", error.message);
-                let hint = error.hint.unwrap_or_else(|| "write one condition, such as `region = 'EU'`".to_owned());
+                let hint = error.hint.unwrap_or_else(|| CONDITION_HINT.to_owned());
                 report.push(Diagnostic::error(message).at(sql.place(error.at)).hint(hint));
                 None
             }
