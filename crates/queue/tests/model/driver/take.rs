@@ -85,7 +85,8 @@ impl Driver {
             self.model.messages.get_mut(&message).unwrap().place = Place::Gone;
         }
         let other = if queue == "dead" { "work" } else { "dead" };
-        let foreign = self.queue(other).delete(vec![receipt]).await.unwrap().remove(0);
+        let foreign = self.queue(other);
+        let foreign = insist(async || foreign.delete(vec![receipt.clone()]).await).await.remove(0);
         assert!(foreign.is_err(), "a receipt of {queue} is none of {other}");
     }
 
