@@ -253,14 +253,17 @@ impl OpenFunction {
 
     /// Returns the first record of a shard of its stream that the function still needs.
     pub fn needs_from(&self, shard: ShardId) -> Option<SequenceNumber> {
-        let next = *self.outbox(ShardId(OWN_SHARDS + shard.0))?.next().borrow();
-        next
+        self.next_of(ShardId(OWN_SHARDS + shard.0))
     }
 
     /// Returns the first redriven record that the function still needs.
     pub fn needs_redriven_from(&self) -> Option<SequenceNumber> {
-        let next = *self.outbox(SECOND)?.next().borrow();
-        next
+        self.next_of(SECOND)
+    }
+
+    fn next_of(&self, own: ShardId) -> Option<SequenceNumber> {
+        let next = self.outbox(own)?.next();
+        *next.borrow()
     }
 
     /// Returns the name of the stream that the function is on.
