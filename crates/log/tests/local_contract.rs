@@ -3,11 +3,13 @@
 
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use tempfile::TempDir;
 use weir_env::Env;
 use weir_log::local::files::FaultyFiles;
 use weir_log::local::{Options, SEGMENT_BYTES_MIN};
-use weir_log::{Engine, LocalEngine, conformance};
+use weir_log::{Block, Condition, Engine, LocalEngine, conformance};
+use weir_types::{LogName, SequenceNumber};
 
 /// Engines in fresh folders, which are removed at the end.
 async fn on_disk(options: Options) {
@@ -48,4 +50,23 @@ async fn local_keeps_the_contract_when_reads_and_writes_are_short() {
         Arc::new(LocalEngine::open_on(Arc::new(files), options.clone(), Env::system()).unwrap()) as Arc<dyn Engine>
     })
     .await;
+}
+
+#[tokio::test]
+async fn whoever_waits_after_a_restart_sees_at_once_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || LocalEngine::open(folder.path(), Options::default(), Env::system()).unwrap();
+    let name: LogName = "stream/waited/0".parse().unwrap();
+    let engine = open();
+    let log = engine.log(&name).await.unwrap();
+    for _ in 0..3 {
+        let block = Block { records: 2, payload: Bytes::from_static(b"block") };
+        log.append(vec![block], Condition::Always).await.unwrap();
+    }
+    // Like a crash: nothing is written down at the end.
+    drop((log, engine));
+    let engine = open();
+    let log = engine.log(&name).await.unwrap();
+    assert_eq!(log.bounds().tail, SequenceNumber(6));
+    assert_eq!(*log.tail().borrow(), SequenceNumber(6));
 }

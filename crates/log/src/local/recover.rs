@@ -113,6 +113,10 @@ pub(crate) fn recover(files: &dyn Files, segment_bytes: u64) -> Result<Found, En
     }
     add_sealed(files, &mut index, &opened, &mut needless, &mut flaws)?;
     check_coverage(files, &index)?;
+    for log in &index.logs {
+        // Whoever waits sees at once what was found behind the catalog's tail.
+        log.watch.send_replace(log.tail);
+    }
     let last = last.segment;
     Ok(Found::Logs(Box::new(Recovered { index, last, end, sealed, torn_bytes, needless, flaws })))
 }
