@@ -7,7 +7,7 @@ mod support;
 use std::sync::Arc;
 
 use serde_json::json;
-use support::{Place, ask, count, deliver, send, until};
+use support::{Place, ask, deliver, send, until};
 use weir_runtime::{ActError, Batch, DeliverError, Edit, Filter, FindError, Format, Node, Payload, ShowError, State};
 use weir_schema::{Form, JsonEncoder, Schema, wire};
 
@@ -29,7 +29,7 @@ function "price" {
 table "orders" {
   partition_by = "day(at)"
   unique_by    = []
-  freshness    = "50ms"
+  freshness    = "100ms"
   timeless     = "dead_letter"
 }
 "#;
@@ -48,6 +48,11 @@ fn all() -> Batch {
 
 fn edit(json: &str) -> Edit {
     json.parse().unwrap()
+}
+
+/// Asks for one number.
+async fn count(node: &Node, sql: &str) -> u64 {
+    ask(node, sql).await[0].as_object().unwrap().values().next().unwrap().as_u64().unwrap()
 }
 
 async fn open(node: &Node) -> Vec<weir_runtime::LetterRow> {

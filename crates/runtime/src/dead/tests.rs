@@ -12,7 +12,7 @@ use weir_types::{Fingerprint, SequenceNumber, StreamName, Timestamp};
 use super::action::{Action, Onward, parse_fingerprint};
 use super::actions::SHARD;
 use super::*;
-use crate::node::{Node, Options};
+use crate::node::{Handlers, Node, Options};
 use crate::{Delivery, Encoding, Format};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,9 +27,15 @@ function "price" {
 }
 table "orders" {
   unique_by = []
-  freshness = "50ms"
+  freshness = "100ms"
 }
 "#;
+
+/// No plan here has handlers: nothing is launched.
+fn options() -> Options {
+    let handlers = Handlers { launcher: vec!["nobody".into()], ..Handlers::default() };
+    Options { handlers, ..Options::default() }
+}
 
 struct Place {
     config: TempDir,
@@ -54,7 +60,7 @@ impl Place {
         let started = env.elapsed();
         loop {
             let plan = weir_config::load(self.config.path(), &Inputs::default()).unwrap();
-            match Node::start(plan, &self.data.path().join("weir"), env.clone(), Options::default()).await {
+            match Node::start(plan, &self.data.path().join("weir"), env.clone(), options()).await {
                 Ok(node) => return node,
                 Err(error) if env.elapsed() - started < PATIENCE && error.to_string().contains("in use") => {
                     tokio::task::yield_now().await;
@@ -115,7 +121,8 @@ async fn carried(node: &Node) {
     let tail = stream.shards()[SHARD.0 as usize].bounds().tail;
     let mut carried = node.actions().carried.subscribe();
     let done = node.env().within(PATIENCE, carried.wait_for(|carried| *carried >= tail)).await;
-    done.expect("decisions are carried out in time").unwrap();
+    let told = || format!("not carried out in time: {:?}", node.actions().trouble());
+    done.unwrap_or_else(|| panic!("{}", told())).unwrap();
 }
 
 fn given_tail(node: &Node) -> u64 {

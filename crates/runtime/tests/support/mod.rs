@@ -10,10 +10,16 @@ use serde_json::Value;
 use tempfile::TempDir;
 use weir_config::Inputs;
 use weir_env::Env;
-use weir_runtime::{Delivery, Encoding, Format, Node, Options, Report};
+use weir_runtime::{Delivery, Encoding, Format, Handlers, Node, Options, Report};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// No plan here has handlers: nothing is launched.
+fn options() -> Options {
+    let handlers = Handlers { launcher: vec!["nobody".into()], ..Handlers::default() };
+    Options { handlers, ..Options::default() }
+}
 
 /// A folder of configuration and one of data.
 pub struct Place {
@@ -44,7 +50,7 @@ impl Place {
             let plan = weir_config::load(self.config.path(), &Inputs::default());
             let plan =
                 plan.unwrap_or_else(|found| panic!("{}", found.iter().map(|one| one.render()).collect::<String>()));
-            match Node::start(plan, &self.data(), env.clone(), Options::default()).await {
+            match Node::start(plan, &self.data(), env.clone(), options()).await {
                 Ok(node) => return node,
                 Err(error) if env.elapsed() - started < PATIENCE && error.to_string().contains("in use") => {
                     tokio::task::yield_now().await;
@@ -84,12 +90,6 @@ pub async fn ask(node: &Node, sql: &str) -> Vec<Value> {
         .filter(|line| !line.is_empty())
         .map(|line| serde_json::from_slice(line).unwrap())
         .collect()
-}
-
-/// Asks for one number.
-pub async fn count(node: &Node, sql: &str) -> u64 {
-    let rows = ask(node, sql).await;
-    rows[0].as_object().unwrap().values().next().unwrap().as_u64().unwrap()
 }
 
 /// Asks until an answer passes.
