@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use support::{
-    World, bodies, create, dead_letters, eventually, fifo, name, receive, send, settle_down, standard, text,
+    World, bodies, create, dead_letters, eventually, fifo, insist, name, receive, send, settle_down, standard, text,
 };
 use weir_queue::{
     Attribute, AttributeValue, ChangeError, CreateError, Message, MoveError, MoveFilter, MoveStatus, Queue, Queues,
-    Settings,
+    Receive, Settings, Tuning,
 };
 use weir_types::LogName;
 
@@ -206,10 +206,63 @@ async fn without_a_dead_letter_queue_what_was_given_up_can_be_received_again() {
     assert_eq!(work.stats().in_flight, 0);
 }
 
+/// Dropping a runtime drops its tasks where they wait, as a crash does.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().unwrap()
+}
+
+#[test]
+fn dead_letters_arrive_once_wherever_a_crash_comes_and_even_if_they_go_elsewhere_then() {
+    for (turns, elsewhere) in (0..60).flat_map(|turns| [(turns, false), (turns, true)]) {
+        let world = World::flaky(turns, Tuning::default());
+        let first = runtime();
+        first.block_on(async {
+            let queues = world.open().await;
+            create(&queues, "one", standard()).await;
+            create(&queues, "two", standard()).await;
+            let work = create(&queues, "work", dead_letters(standard(), 1, "one")).await;
+            // Those that are given up later join those that a crash has left under way.
+            for (from, hidden_for) in [(0, 60), (5, 90)] {
+                let messages: Vec<Message> = (from..from + 5).map(|number| text(&number.to_string())).collect();
+                insist(async || work.send(messages.clone()).await).await;
+                let hidden_for = Duration::from_secs(hidden_for);
+                let receive = Receive { max: 5, hidden_for, wait: Duration::ZERO, attempt: None };
+                assert_eq!(insist(async || work.receive(receive.clone()).await).await.len(), 5);
+            }
+            world.clock.advance(MINUTE);
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+        });
+        drop(first);
+        runtime().block_on(async {
+            let queues = world.open().await;
+            let [one, two] = ["one", "two"].map(|queue| queues.get(&name(queue)).unwrap());
+            if elsewhere {
+                let settings = dead_letters(standard(), 1, "two");
+                insist(async || queues.configure(&name("work"), settings.clone()).await).await;
+            }
+            world.clock.advance(MINUTE);
+            eventually("all have arrived", || {
+                // What a full disk has delayed is tried again.
+                world.clock.advance(Duration::from_millis(20));
+                one.stats().ready + two.stats().ready >= 10
+            })
+            .await;
+            settle_down().await;
+            let mut all = Vec::new();
+            for queue in [&one, &two] {
+                let hidden_for = Duration::from_secs(60);
+                let receive = Receive { max: 100, hidden_for, wait: Duration::ZERO, attempt: None };
+                all.extend(bodies(&insist(async || queue.receive(receive.clone()).await).await));
+            }
+            assert_eq!(numbers(all), (0..10).collect::<Vec<_>>(), "a crash after {turns} turns");
+        });
+    }
+}
+
 #[test]
 fn deleting_a_queue_may_be_cut_off_anywhere() {
-    // Dropping a runtime drops its tasks where they wait, as a crash does.
-    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut survived = 0;
     for turns in 0..40 {
         let world = World::new();

@@ -16,7 +16,7 @@ use weir_types::Timestamp;
 
 use self::moves::Moving;
 use crate::model::{Model, Span};
-use crate::support::{World, dead_letters, fifo, name, standard};
+use crate::support::{World, dead_letters, fifo, insist, name, standard};
 
 /// Every queue's name. `work` and `line.fifo` give up after some receives, `table` to whoever asks, `brief` forgets soon.
 const QUEUES: [&str; 6] = ["dead", "dead.fifo", "work", "line.fifo", "table", "brief"];
@@ -32,18 +32,6 @@ const BRIEF: Duration = Duration::from_secs(600);
 /// Small enough that snapshots and copies come after every few operations.
 fn tuning() -> Tuning {
     Tuning { snapshot_bytes: 3000, dead_bytes: 1500, carry_bytes: 4000, sweep_messages: 7, cache_bytes: 1000 }
-}
-
-/// Asks until the log takes it: what was refused has changed nothing.
-async fn insist<T, E: std::fmt::Debug>(ask: impl AsyncFn() -> Result<T, E>) -> T {
-    let mut refused = None;
-    for _ in 0..20 {
-        match ask().await {
-            Ok(answer) => return answer,
-            Err(error) => refused = Some(error),
-        }
-    }
-    panic!("refused time and again: {refused:?}");
 }
 
 pub struct Driver {
@@ -164,7 +152,8 @@ impl Driver {
             66..73 => self.hide().await,
             73..82 => self.advance(),
             82..84 => self.jump(),
-            84..90 => {
+            84..87 => self.give_up_and_crash().await,
+            87..90 => {
                 self.note("upkeep".into());
                 self.queues().upkeep().await;
             }
@@ -221,6 +210,17 @@ impl Driver {
         self.world.clock.advance(span);
         let wall = self.wall();
         self.model.pass(span, wall);
+    }
+
+    /// Lets leases run out, and crashes while what they have given up is on its way.
+    async fn give_up_and_crash(&mut self) {
+        self.pass(Duration::from_millis(61_000));
+        let turns = self.below(40);
+        self.note(format!("61 s pass, and a crash after {turns} turns"));
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        self.crashed = true;
     }
 
     fn jump(&mut self) {

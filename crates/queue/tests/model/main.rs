@@ -14,7 +14,7 @@ mod support;
 /// Operations of one seed.
 const OPERATIONS: usize = 400;
 /// Seeds, unless the environment says otherwise.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 48;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap())

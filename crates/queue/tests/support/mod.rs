@@ -114,6 +114,18 @@ pub async fn send(queue: &Queue, body: &str) {
     queue.send(vec![text(body)]).await.unwrap();
 }
 
+/// Asks until the log takes it: what was refused has changed nothing.
+pub async fn insist<T, E: std::fmt::Debug>(ask: impl AsyncFn() -> Result<T, E>) -> T {
+    let mut refused = None;
+    for _ in 0..20 {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => refused = Some(error),
+        }
+    }
+    panic!("refused time and again: {refused:?}");
+}
+
 /// Receives without waiting; what is received is hidden for a minute.
 pub async fn receive(queue: &Queue, max: usize) -> Vec<Received> {
     let receive = Receive { max, hidden_for: Duration::from_secs(60), wait: Duration::ZERO, attempt: None };
