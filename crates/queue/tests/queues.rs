@@ -262,6 +262,53 @@ fn dead_letters_arrive_once_wherever_a_crash_comes_and_even_if_they_go_elsewhere
 }
 
 #[test]
+fn what_a_move_puts_back_is_in_one_queue_wherever_a_crash_comes_and_even_if_its_target_is_made_anew() {
+    for turns in 0..100 {
+        let world = World::flaky(turns, Tuning::default());
+        let first = runtime();
+        first.block_on(async {
+            let queues = world.open().await;
+            let dead = create(&queues, "dead", standard()).await;
+            create(&queues, "other", dead_letters(standard(), 1, "dead")).await;
+            let gone = create(&queues, "gone", dead_letters(standard(), 1, "dead")).await;
+            let messages: Vec<Message> = (0..5).map(|number| text(&number.to_string())).collect();
+            insist(async || gone.send(messages.clone()).await).await;
+            let receive = Receive { max: 5, hidden_for: Duration::ZERO, wait: Duration::ZERO, attempt: None };
+            insist(async || gone.receive(receive.clone()).await).await;
+            eventually("all are given up", || {
+                world.clock.advance(Duration::from_millis(20));
+                dead.stats().ready == 5
+            })
+            .await;
+            queues.delete(&name("gone")).await.unwrap();
+            queues.start_move(&name("dead"), None, None, None).await.unwrap();
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+        });
+        drop(first);
+        runtime().block_on(async {
+            let queues = world.open().await;
+            let gone = create(&queues, "gone", standard()).await;
+            let dead = queues.get(&name("dead")).unwrap();
+            let mut ended = ended(&queues, "dead");
+            eventually("the move has ended", || {
+                world.clock.advance(Duration::from_millis(20));
+                ended()
+            })
+            .await;
+            let mut all = Vec::new();
+            for queue in [&dead, &gone] {
+                let hidden_for = Duration::from_secs(60);
+                let receive = Receive { max: 100, hidden_for, wait: Duration::ZERO, attempt: None };
+                all.extend(bodies(&insist(async || queue.receive(receive.clone()).await).await));
+            }
+            assert_eq!(numbers(all), (0..5).collect::<Vec<_>>(), "a crash after {turns} turns");
+        });
+    }
+}
+
+#[test]
 fn deleting_a_queue_may_be_cut_off_anywhere() {
     let mut survived = 0;
     for turns in 0..40 {
