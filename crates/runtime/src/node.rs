@@ -332,7 +332,7 @@ impl Node {
         for function in functions.values() {
             function.start(&around).await?;
         }
-        start_schedules(&env, &plan.schedules, &functions);
+        start_schedules(&env, &plan.schedules, &functions).await;
         let around = files::Around {
             env: &env,
             owner: &taken,
@@ -513,11 +513,11 @@ fn host_options(folder: &Folder, handlers: Handlers) -> HostOptions {
 }
 
 /// Starts each schedule for each function that is on it.
-fn start_schedules(env: &Env, schedules: &BTreeMap<ScheduleName, SchedulePlan>, functions: &Functions) {
+async fn start_schedules(env: &Env, schedules: &BTreeMap<ScheduleName, SchedulePlan>, functions: &Functions) {
     for function in functions.values() {
         let On::Schedule(name) = &function.plan.on else { continue };
         if let (Some(plan), Some(events)) = (schedules.get(name), &function.events) {
-            function.run_on(Scheduled::new(env.clone(), plan, events.clone()));
+            function.run_on(Scheduled::new(env.clone(), plan, events.clone())).await;
         }
     }
 }

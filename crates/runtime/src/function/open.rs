@@ -230,8 +230,11 @@ impl OpenFunction {
         Ok(())
     }
 
-    /// Runs a schedule as long as the function runs.
-    pub fn run_on(&self, scheduled: Scheduled) {
+    /// Runs a schedule as long as the function runs. When this returns, a schedule that is new has begun, if that could be
+    /// stored.
+    pub async fn run_on(&self, scheduled: Scheduled) {
+        // Its task begins it too, and says so if that fails.
+        let _ = scheduled.begin().await;
         self.keep(tokio::spawn(schedule::run(scheduled, self.stop.subscribe())));
     }
 

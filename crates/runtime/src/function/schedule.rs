@@ -58,7 +58,7 @@ impl Scheduled {
 
     /// Returns the last time that was sent. A schedule that is new begins now, and stays so if the node stops before its first
     /// time.
-    async fn begin(&self) -> Result<Timestamp, weir_queue::SendError> {
+    pub(super) async fn begin(&self) -> Result<Timestamp, weir_queue::SendError> {
         if let Some(number) = self.events.last_stamp(&self.producer()) {
             return Ok(Timestamp(i64::try_from(number).unwrap_or(i64::MAX)));
         }
