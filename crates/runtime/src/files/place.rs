@@ -135,9 +135,9 @@ impl Place {
             Store::Objects { store, prefix } => Ok((store.clone(), Some(prefix))),
             Store::Folder(path) => {
                 let folder = path.clone();
-                let opened = tokio::task::spawn_blocking(move || LocalStore::with_prefix(folder)).await;
-                match opened {
-                    Ok(Ok(store)) if path.is_dir() => Ok((Arc::new(store), None)),
+                let open = move || folder.is_dir().then(|| LocalStore::with_prefix(&folder).ok()).flatten();
+                match tokio::task::spawn_blocking(open).await {
+                    Ok(Some(store)) => Ok((Arc::new(store), None)),
                     _ => Err(PlaceError::NoFolder { path: path.clone() }),
                 }
             }

@@ -192,17 +192,30 @@ async fn functions_are_told_of_each_file_once_as_s3_does() {
 }
 
 #[tokio::test]
-async fn many_small_files_share_claims() {
+async fn twenty_thousand_small_files_are_each_there_once_and_share_claims() {
+    const FILES: i64 = 20_000;
     let world = World::new();
-    for id in 0..1000 {
-        world.put(&format!("{id:04}.json"), lines(id..id + 1)).await;
+    for id in 0..FILES {
+        world.put(&format!("{id}.json"), lines(id..id + 1)).await;
     }
     let mut running = world.begin(NDJSON).await;
+    let began = weir_env::Env::system();
     running.take_all(&world).await;
+    println!("{FILES} files in {:?}", began.elapsed());
     let mut rows = running.rows().await;
-    let mut expected = records(0..1000);
+    let mut expected = records(0..FILES);
     rows.sort_unstable();
     expected.sort_unstable();
-    assert_eq!(rows, expected);
-    assert_eq!(running.block().last, 4, "claims");
+    assert!(rows == expected, "{} rows", rows.len());
+    let block = running.block();
+    assert_eq!(
+        (block.last, block.taken, block.marks.len()),
+        (79, FILES as u64, FILES as usize),
+        "claims, files, marks"
+    );
+    running.end().await;
+    // What is known needs no claim.
+    let mut running = world.begin(NDJSON).await;
+    running.take_all(&world).await;
+    assert_eq!(running.block().last, 79);
 }
