@@ -58,7 +58,7 @@ pub(crate) fn confinement(shared: &Shared) -> Vec<Confinement> {
         feature(
             "heap size",
             true,
-            "Python and Node can't map more than their memory and a slack (RLIMIT_DATA); the resident size of all \\
+            "Python and Node can't map more than their memory and a slack (RLIMIT_DATA); the resident size of all \
              processes is looked at every 10 to 160 ms while they run",
             "",
         ),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use object_store::path::Path as ObjectPath;
 use tokio::task::JoinHandle;
 use url::Url;
-use weir_config::{FunctionPlan, On, Plan, SchedulePlan};
+use weir_config::{Body, FunctionPlan, On, Plan, SchedulePlan};
 use weir_env::Env;
 use weir_function::{LookupError, SqlError};
 use weir_lambda::{Host, HostError, Options as HostOptions, Versions};
@@ -215,8 +215,8 @@ pub struct Node {
     plans: BTreeMap<FunctionName, Arc<FunctionPlan>>,
     functions: Functions,
     files: Vec<OpenFiles>,
-    /// Ended with the node: the environments of handlers.
-    host: Arc<Host>,
+    /// Runs the handlers, if the plan has any. Their environments end with the node.
+    host: Option<Arc<Host>>,
     versions: Owner<Versions>,
     pipelines: BTreeMap<TableName, Pipeline>,
     dead_letters: DeadLetters,
@@ -267,7 +267,12 @@ impl Node {
         let queues = Queues::open(engine.clone(), snapshots.clone(), env.clone()).await?;
         opening::queues(&queues, plan.queues).await?;
         let lookups = Arc::new(LookupSet::load(&env, &plan.lookups)?);
-        let host = Host::new(env.clone(), host_options(&folder, options.handlers))?;
+        // Where nothing is hosted, nothing is looked at or said of what confines it.
+        let hosts = plan.functions.values().any(|function| matches!(function.body, Body::Handler(_)));
+        let host = match hosts {
+            true => Some(Host::new(env.clone(), host_options(&folder, options.handlers))?),
+            false => None,
+        };
         let plans: BTreeMap<FunctionName, Arc<FunctionPlan>> =
             plan.functions.into_iter().map(|(name, plan)| (name, Arc::new(plan))).collect();
         let around = Around {
@@ -280,7 +285,7 @@ impl Node {
             queues: &queues,
             lookups: &lookups,
             dead_letters: &dead_letters,
-            host: &host,
+            host: host.as_deref(),
             versions: &versions,
         };
         let mut functions = Functions::new();
@@ -381,7 +386,9 @@ impl Node {
         futures::future::join_all(self.files.iter().map(OpenFiles::stop)).await;
         // Functions before tables: what they have made is in the tables' streams then.
         futures::future::join_all(self.functions.values().map(|function| function.stop())).await;
-        self.host.close().await;
+        if let Some(host) = &self.host {
+            host.close().await;
+        }
         futures::future::join_all(self.pipelines.values().map(Pipeline::stop)).await;
         self.queues.close().await;
         for stream in self.all_streams() {
@@ -447,8 +454,8 @@ impl Node {
         &self.plans
     }
 
-    pub(crate) fn host(&self) -> &Host {
-        &self.host
+    pub(crate) fn host(&self) -> Option<&Host> {
+        self.host.as_deref()
     }
 
     pub(crate) fn versions(&self) -> &Owner<Versions> {
@@ -457,7 +464,7 @@ impl Node {
 
     /// Returns what the kernel enforces on handlers, and what it does not.
     pub fn confinement(&self) -> Vec<weir_lambda::Confinement> {
-        self.host.confinement()
+        self.host.as_ref().map(|host| host.confinement()).unwrap_or_default()
     }
 
     /// Returns how far a function's own stream was carried on.

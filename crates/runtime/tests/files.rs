@@ -15,7 +15,7 @@ use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
 use weir_config::{Inputs, load};
 use weir_env::Env;
-use weir_runtime::{FilesStatus, Handlers, Node, Options, StartError};
+use weir_runtime::{FilesStatus, Node, Options, StartError};
 
 /// How long anything may take until a test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,7 +62,7 @@ impl World {
         let began = self.env.elapsed();
         loop {
             let plan = load(self.root.path(), &Inputs::default()).unwrap();
-            match Node::start(plan, &self.data(), self.env.clone(), options()).await {
+            match Node::start(plan, &self.data(), self.env.clone(), Options::default()).await {
                 Ok(node) => return node,
                 // A node that was dropped lets go of its folder when its tasks have ended.
                 Err(StartError::Log(_)) if self.env.elapsed() - began < PATIENCE => tokio::task::yield_now().await,
@@ -88,12 +88,6 @@ impl World {
             tokio::task::spawn_blocking(std::thread::yield_now).await.unwrap();
         }
     }
-}
-
-/// No handler is run here, and a node wants to know how it would.
-fn options() -> Options {
-    let handlers = Handlers { launcher: vec!["false".into()], ..Handlers::default() };
-    Options { handlers, ..Options::default() }
 }
 
 async fn numbers(node: &Node, sql: &str) -> Vec<i64> {

@@ -210,6 +210,10 @@ impl Owner {
     /// Stores a turn, makes it final or takes it back, and answers.
     async fn end(&mut self, turn: Turn) -> Ended {
         self.more |= turn.more;
+        if !turn.writer.is_empty() {
+            // What is stored carries this time: a snapshot must not be older, or the clock goes back after a restart.
+            self.state.clock = self.state.clock.max(turn.now);
+        }
         let outcome = self.append(turn.writer).await;
         let replies = std::mem::take(&mut self.replies);
         let attempted = std::mem::take(&mut self.attempted);

@@ -130,7 +130,7 @@ impl Model {
     /// All queues begin anew with what they have stored.
     pub fn crash(&mut self) {
         for queue in self.queues.values_mut() {
-            queue.low = LONG_AGO;
+            queue.low = queue.low_stored;
         }
     }
 

@@ -88,8 +88,10 @@ impl Node {
     /// See [`DeployFailed`].
     pub async fn deploy(&self, name: &FunctionName) -> Result<u64, DeployFailed> {
         let function = self.handler_function(name)?;
-        let Body::Handler(plan) = &function.plan.body else { return Err(InvokeFailed::NoHandler(name.clone()).into()) };
-        let deployed = self.host().deploy(spec(name, plan), self.versions()).await;
+        let (Body::Handler(plan), Some(host)) = (&function.plan.body, self.host()) else {
+            return Err(InvokeFailed::NoHandler(name.clone()).into());
+        };
+        let deployed = host.deploy(spec(name, plan), self.versions()).await;
         let handler = deployed.map_err(|source| DeployFailed::Deploy { function: name.clone(), source })?;
         let live = handler.versions().into_iter().find(|version| version.live);
         Ok(live.map_or(0, |version| version.number))

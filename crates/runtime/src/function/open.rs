@@ -72,7 +72,8 @@ pub(crate) struct Around<'a> {
     pub queues: &'a Arc<Queues>,
     pub lookups: &'a Arc<LookupSet>,
     pub dead_letters: &'a DeadLetters,
-    pub host: &'a Host,
+    /// None, where the plan has no handlers.
+    pub host: Option<&'a Host>,
     pub versions: &'a Owner<Versions>,
 }
 
@@ -155,7 +156,8 @@ impl OpenFunction {
         let mut events = None;
         let mut handler = None;
         if let Body::Handler(handler_plan) = &plan.body {
-            let deployed = around.host.deploy(spec(&plan.name, handler_plan), around.versions).await;
+            let host = around.host.expect("a plan with handlers has a host");
+            let deployed = host.deploy(spec(&plan.name, handler_plan), around.versions).await;
             let deployed = deployed.map_err(|source| StartError::Deploy { function: plan.name.clone(), source })?;
             let mut outputs = Vec::new();
             for output in &plan.outputs {

@@ -10,16 +10,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use weir_config::Inputs;
 use weir_env::Env;
-use weir_runtime::{Delivery, Encoding, Format, Handlers, Node, Options, Report};
+use weir_runtime::{Delivery, Encoding, Format, Node, Options, Report};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// No plan here has handlers: nothing is launched.
-fn options() -> Options {
-    let handlers = Handlers { launcher: vec!["nobody".into()], ..Handlers::default() };
-    Options { handlers, ..Options::default() }
-}
 
 /// A folder of configuration and one of data.
 pub struct Place {
@@ -50,7 +44,7 @@ impl Place {
             let plan = weir_config::load(self.config.path(), &Inputs::default());
             let plan =
                 plan.unwrap_or_else(|found| panic!("{}", found.iter().map(|one| one.render()).collect::<String>()));
-            match Node::start(plan, &self.data(), env.clone(), options()).await {
+            match Node::start(plan, &self.data(), env.clone(), Options::default()).await {
                 Ok(node) => return node,
                 Err(error) if env.elapsed() - started < PATIENCE && error.to_string().contains("in use") => {
                     tokio::task::yield_now().await;
