@@ -51,15 +51,18 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     match loaded {
         Ok(plan) => {
             show(&plan.warnings);
-            let line = format!(
-                "{} is right: {}, {}, {}, {}\n",
-                args.dir.display(),
-                plural(plan.streams.len(), "stream"),
-                plural(plan.lookups.len(), "lookup"),
-                plural(plan.functions.len(), "function"),
-                plural(plan.tables.len(), "table"),
-            );
-            output::data(&line)?;
+            let counts = [
+                (plan.streams.len(), "stream"),
+                (plan.queues.len(), "queue"),
+                (plan.schedules.len(), "schedule"),
+                (plan.files.len(), "file source"),
+                (plan.lookups.len(), "lookup"),
+                (plan.functions.len(), "function"),
+                (plan.tables.len(), "table"),
+            ];
+            let there = counts.into_iter().filter(|(count, _)| *count > 0);
+            let there: Vec<String> = there.map(|(count, noun)| plural(count, noun)).collect();
+            output::data(&format!("{} is right: {}\n", args.dir.display(), there.join(", ")))?;
             Ok(Exit::Done)
         }
         Err(found) => {
