@@ -51,12 +51,18 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Lays out rows as a table: the first column to the left, numbers to the right.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let numbers: Vec<usize> = (1..header.len()).collect();
+    aligned(header, &numbers, rows)
+}
+
+/// Lays out rows as a table: the columns of `numbers` to the right, the others to the left.
+pub fn aligned(header: &[&str], numbers: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED).set_header(header);
     for row in rows {
         table.add_row(row);
     }
-    for index in 1..header.len() {
+    for index in numbers.iter().copied() {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
         }

@@ -140,6 +140,9 @@ fn render(status: &Value) -> String {
             out.push_str(&format!("table {} stands still: {trouble}\n", text(&table["name"])));
         }
     }
+    if let Some(trouble) = status["redrive_trouble"].as_str() {
+        out.push_str(&format!("redriven dead letters stand still: {trouble}\n"));
+    }
     for lookup in &lookups {
         if let Some(failing) = lookup["failing"].as_str() {
             out.push_str(&format!("lookup {} could not be refreshed: {failing}\n", text(&lookup["name"])));

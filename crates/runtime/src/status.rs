@@ -29,6 +29,8 @@ pub struct Status {
     pub files: Vec<FilesStatus>,
     /// Functions that are more than the pipelines of their tables, by name.
     pub functions: Vec<FunctionStatus>,
+    /// Why dead letters that were redriven do not get to their targets, if they do not.
+    pub redrive_trouble: Option<String>,
     /// Lookups, by name.
     pub lookups: Vec<LookupStatus>,
     /// Tables, by name.
@@ -252,6 +254,7 @@ impl Node {
             queues: self.queue_statuses(),
             files: self.files().iter().map(OpenFiles::status).collect(),
             functions: self.functions().values().map(|function| function.status()).collect(),
+            redrive_trouble: self.actions().trouble(),
             lookups: self
                 .lookups()
                 .freshness()

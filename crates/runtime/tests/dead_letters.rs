@@ -156,6 +156,61 @@ async fn redrives_at_once_take_each_letter_once() {
     node.close().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redrives_whose_callers_go_away_take_each_letter_once() {
+    const LETTERS: u64 = 60;
+    let place = place();
+    let node = place.start().await;
+    let lines: String = (0..LETTERS).map(|n| order(&format!("o{n}"), "bad")).collect();
+    send(&node, "orders", &lines).await;
+    until(&node, "select id from dead_letters", |rows| rows.len() as u64 == LETTERS).await;
+    let edit = Arc::new(edit(r#"{"amount": "5"}"#));
+    for patience in 0..12 {
+        let (other, edit) = (node.clone(), edit.clone());
+        let task = tokio::spawn(async move { other.redrive(&Batch { limit: 5, ..all() }, Some(&edit)).await });
+        // The longer, the further it comes: from nothing to the decision, and beyond.
+        for _ in 0..patience * 40 {
+            tokio::task::yield_now().await;
+        }
+        task.abort();
+        let _ = task.await;
+    }
+    // A decision whose caller went away may still be on its way to the log: this call waits for its turn.
+    let left = open(&node).await.len() as u64;
+    let rest = node.redrive(&all(), Some(&edit)).await.unwrap();
+    assert!(rest.count <= left && rest.next.is_none());
+    assert!(open(&node).await.is_empty());
+    until(&node, "select id from orders where amount = 5", |rows| rows.len() as u64 >= LETTERS).await;
+    let rows = ask(&node, "select count(*) as rows, count(distinct id) as ids from orders where amount = 5").await;
+    assert_eq!(rows, [json!({"rows": LETTERS, "ids": LETTERS})]);
+    node.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_takes_as_many_as_it_may_hold_and_the_next_goes_on() {
+    const LETTERS: usize = 7;
+    let place = place();
+    let node = place.start().await;
+    let long = "x".repeat(900_000);
+    for n in 0..LETTERS {
+        send(&node, "orders", &order(&format!("o{n}"), &long)).await;
+    }
+    until(&node, "select id from dead_letters", |rows| rows.len() == LETTERS).await;
+    let (mut batch, mut counts) = (all(), Vec::new());
+    loop {
+        let acted = node.redrive(&batch, Some(&edit(r#"{"amount": "5"}"#))).await.unwrap();
+        counts.push(acted.count);
+        batch.after = acted.next;
+        if batch.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(counts, [4, 3]);
+    assert_eq!(count(&node, "select count(distinct id) from orders where amount = 5").await, LETTERS as u64);
+    assert!(open(&node).await.is_empty());
+    node.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_page_goes_on_where_the_last_one_ended_and_oldest_are_redriven_first() {
     let place = place();

@@ -49,7 +49,7 @@ pub struct LetterQuery {
     /// The latest time of the last failure, or how long ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// Ids, with commas between.
+    /// Ids, with line breaks between: they may hold anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Letters of one page.
@@ -128,7 +128,7 @@ pub(crate) async fn list(
         Some(name) => LetterState::from_name(name)
             .ok_or_else(|| invalid(format!("`state` is `{name}`: say {}", LetterState::NAMES.join(", "))))?,
     };
-    let ids = query.id.iter().flat_map(|ids| ids.split(',')).map(str::to_owned).collect();
+    let ids = query.id.iter().flat_map(|ids| ids.lines()).map(str::to_owned).collect();
     let filter = Filter {
         predicate: query.predicate,
         cause: query.cause,

@@ -51,7 +51,7 @@ pub struct Choice {
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// The letter itself; may be said more than once
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long)]
     id: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ impl Choice {
 
     pub fn query(&self) -> LetterQuery {
         let Self { predicate, cause, target, source, since, until, id } = self.clone();
-        let id = (!id.is_empty()).then(|| id.join(","));
+        let id = (!id.is_empty()).then(|| id.join("\n"));
         LetterQuery { predicate, cause, target, source, since, until, id, ..LetterQuery::default() }
     }
 

@@ -152,7 +152,7 @@ fn list(answer: &Value) -> String {
         };
         vec![text(&letter["id"]), text(&letter["cause"]), text(&letter["failed_at"]), state, short(&letter["error"])]
     });
-    let mut out = output::table(&["id", "cause", "failed at", "state", "error"], rows) + "\n";
+    let mut out = output::aligned(&["id", "cause", "failed at", "state", "error"], &[], rows) + "\n";
     if let Some(next) = answer["next"].as_str() {
         out.push_str(&format!("more: --after '{next}'\n"));
     }
@@ -177,7 +177,7 @@ fn groups(answer: &Value) -> String {
         ]);
         row
     });
-    output::table(&["cause", "target", "letters", "first", "last", "error", "example"], rows) + "\n"
+    output::aligned(&["cause", "target", "letters", "first", "last", "error", "example"], &[2], rows) + "\n"
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! queue/NAME    | a message                        | its queue
 //! stream/NAME   | messages that came to the door   | the stream, as if they came now
 //! table/NAME    | a row that a rule refused, JSON  | nowhere: it is what was made of a record, and no record
+//! files/NAME    | a file or a row of one           | nowhere: the file is what is taken again
 //! ```
 
 use std::collections::BTreeMap;
@@ -123,6 +124,11 @@ pub(super) fn way_of(letter: &LetterRow) -> Result<Way, String> {
     if letter.cause == Cause::RefusedByTable.as_str() {
         let told =
             "it is a row that a rule of the table refused, and no record: change the rule and send the record again";
+        return Err(told.to_owned());
+    }
+    if letter.target.starts_with("files/") {
+        let told =
+            "it is of a file that was read: mend the file and put it there again, which reads all of it once more";
         return Err(told.to_owned());
     }
     let way: Way = letter.target.parse()?;
