@@ -399,10 +399,12 @@ impl OpenFunction {
     ) -> Result<(), StartError> {
         let Source::Stream { stream: source, .. } = &self.source else { return Ok(()) };
         let mut state = self.state_of(own).await?;
-        let begins = state.next.is_none();
+        let read_from = &stream.shards()[shard.0 as usize];
+        let log = read_from.log().name();
+        let begins = !state.is_of(log);
         if begins {
             let read = |source| OutboxError::Read { function: self.plan.name.to_string(), source };
-            state.begin(stream.shards()[shard.0 as usize].resolve(start).await.map_err(read)?);
+            state.begin(log.clone(), read_from.resolve(start).await.map_err(read)?);
         }
         let outbox = self.start_outbox(around, own, None, state.clone());
         if begins {

@@ -20,7 +20,7 @@ use weir_env::Env;
 use weir_log::{AppendError, ReadError};
 use weir_queue::{MessageId, Queue};
 use weir_stream::{Lot, SealedLot, Shard, Stream};
-use weir_types::{Fingerprint, SequenceNumber, ShardId};
+use weir_types::{Fingerprint, LogName, SequenceNumber, ShardId};
 
 use super::Trouble;
 use crate::dead::{self, Letter};
@@ -79,7 +79,10 @@ pub(crate) struct Finished {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct State {
     version: u32,
-    /// Of a stream's shard: every record below it is done.
+    /// Of a stream's shard: the log that the places below are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log: Option<LogName>,
+    /// Every record below it is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<SequenceNumber>,
     /// Records beyond `next` that are done: first and end of each range.
@@ -97,9 +100,16 @@ impl State {
             || self.done.range(..=sequence.0).next_back().is_some_and(|(_, end)| sequence.0 < *end)
     }
 
-    /// Begins at a place, if there is none yet.
-    pub fn begin(&mut self, next: SequenceNumber) {
-        self.next.get_or_insert(next);
+    /// Tells whether its places are of this log. A function may be put on another stream.
+    pub fn is_of(&self, log: &LogName) -> bool {
+        self.next.is_some() && self.log.as_ref() == Some(log)
+    }
+
+    /// Begins at a place of a log.
+    pub fn begin(&mut self, log: LogName, next: SequenceNumber) {
+        self.log = Some(log);
+        self.next = Some(next);
+        self.done.clear();
     }
 
     fn pass(&mut self, to: SequenceNumber) {
@@ -380,7 +390,8 @@ mod tests {
     #[test]
     fn records_that_finish_out_of_order_close_up() {
         let mut state = State::default();
-        state.begin(SequenceNumber(10));
+        let log: LogName = "stream/events/0".parse().unwrap();
+        state.begin(log.clone(), SequenceNumber(10));
         for sequence in [12, 14, 13, 11] {
             state.add(SequenceNumber(sequence));
             assert_eq!(state.next, Some(SequenceNumber(10)));
@@ -395,5 +406,10 @@ mod tests {
         assert_eq!(state.next, Some(SequenceNumber(18)));
         state.pass(SequenceNumber(20));
         assert_eq!((state.next, state.done.len()), (Some(SequenceNumber(21)), 0));
+        let other: LogName = "stream/others/0".parse().unwrap();
+        assert!(state.is_of(&log) && !state.is_of(&other));
+        state.add(SequenceNumber(30));
+        state.begin(other.clone(), SequenceNumber(3));
+        assert!(state.is_of(&other) && !state.has(SequenceNumber(30)) && !state.has(SequenceNumber(3)));
     }
 }

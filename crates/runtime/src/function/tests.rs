@@ -81,7 +81,10 @@ impl World {
     async fn start(&self, step: Arc<Fickle>, rules: Rules) -> Running {
         let shard = &self.outbox.shards()[0];
         let mut state: State = read_state("score", shard).await.unwrap();
-        state.begin(self.source.stream.shards()[0].resolve(Start::Oldest).await.unwrap());
+        let source = &self.source.stream.shards()[0];
+        if !state.is_of(source.log().name()) {
+            state.begin(source.log().name().clone(), source.resolve(Start::Oldest).await.unwrap());
+        }
         let trouble = Arc::new(Trouble::default());
         let parts = outbox::Parts {
             env: self.env.clone(),
