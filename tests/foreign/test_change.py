@@ -100,6 +100,8 @@ def test_a_table_that_another_data_folder_fed_is_refused(events, tmp_path):
     (events.folder / "weir.hcl").write_text(hcl)
     events.start()
     assert post(events, {"id": "a", "at": 1})[1]["stored"] == 1
+    # A stop commits what the table has read, and the query waits until that is all.
+    assert events.query("select count(*) as n from events")[0]["n"] == 1
     assert events.stop() == 0
     events.data = tmp_path / "data0" / "another"
     assert "was fed" in refused(events)
