@@ -12,7 +12,7 @@
 //! To be called first thing in `main`: it closes every file that is open but the three streams.
 //!
 //! Invariant: what the plan asks for holds before the first instruction of foreign code, or the launch ends. What the
-//! kernel can't do, the host leaves out of the plan, by [`probe`], and tells.
+//! kernel can't do, the host leaves out of the plan, by `probe`, and tells.
 
 mod files;
 mod plan;
