@@ -52,7 +52,7 @@ enum Command {
     Query(query::Args),
     /// Print a stream's records as JSON lines
     Tail(tail::Args),
-    /// Show streams, queues, functions, tables and lookups
+    /// Show streams, queues, functions, files, tables and lookups
     Status(status::Args),
     /// Queues: list, send, look, redrive
     Queue(queue::Args),

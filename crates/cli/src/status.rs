@@ -90,6 +90,16 @@ fn render(status: &Value) -> String {
         out.push_str(&output::table(&header, rows));
         out.push('\n');
     }
+    let files = list("files");
+    if !files.is_empty() {
+        let rows = files.iter().map(|files| {
+            let counts = ["seen", "taken", "failed", "waiting"];
+            let names = [text(&files["name"]), text(&files["location"])];
+            names.into_iter().chain(counts.iter().map(|name| number(&files[*name]))).collect()
+        });
+        out.push_str(&output::table(&["files", "location", "seen", "taken", "failed", "waiting"], rows));
+        out.push('\n');
+    }
     let tables = list("tables");
     if !tables.is_empty() {
         let rows = tables.iter().map(|table| {
@@ -126,6 +136,11 @@ fn render(status: &Value) -> String {
         }
         if let Some(trouble) = function["trouble"].as_str() {
             out.push_str(&format!("function {} stands still: {trouble}\n", text(&function["name"])));
+        }
+    }
+    for files in &files {
+        if let Some(trouble) = files["trouble"].as_str() {
+            out.push_str(&format!("files {} stand still: {trouble}\n", text(&files["name"])));
         }
     }
     for table in &tables {
