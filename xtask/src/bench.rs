@@ -147,9 +147,13 @@ fn parse(text: &str) -> anyhow::Result<Value> {
     }
     let mut named = serde_json::Map::new();
     for mut value in values {
-        let name = value["bench"].as_str().unwrap_or("figures").to_owned();
+        // What has no name is said beside the figures, such as what the machine can do.
+        let Some(name) = value["bench"].as_str().map(str::to_owned) else { continue };
+        let of = value["of"].as_str().map(|of| format!("{name} ({of})"));
+        let name = of.unwrap_or(name);
         if let Value::Object(fields) = &mut value {
             fields.remove("bench");
+            fields.remove("of");
         }
         named.insert(name, value);
     }
