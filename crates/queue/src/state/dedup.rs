@@ -69,7 +69,7 @@ impl Repeats {
 pub(crate) fn key(fifo: &Fifo, message: &Message) -> Option<(String, Key)> {
     let id = match &message.deduplication {
         Some(id) => id.clone(),
-        None if fifo.content_deduplication => hex(&Sha256::digest(&message.body)),
+        None if fifo.content_deduplication => format!("{:x}", Sha256::digest(&message.body)),
         None => return None,
     };
     let mut hash = Sha256::new();
@@ -82,13 +82,4 @@ pub(crate) fn key(fifo: &Fifo, message: &Message) -> Option<(String, Key)> {
     let mut key = Key::default();
     key.copy_from_slice(&hash.finalize()[..16]);
     Some((id, key))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -253,7 +252,7 @@ impl<'a> Texts<'a> {
             index,
             id: message.id.to_string(),
             receipt: message.receipt.to_string(),
-            md5: hex(&Md5::digest(&message.body)),
+            md5: format!("{:x}", Md5::digest(&message.body)),
             sequence: format!("{:020}", message.sequence.0),
             source: message.source.as_ref().map(|source| arn(Service::Sqs, source.as_str())),
             attributes: attributes.collect(),
@@ -334,12 +333,4 @@ impl MessageStep for EventStep {
     fn run<'a>(&'a self, messages: &'a [Received]) -> BoxFuture<'a, Result<Worked, StepError>> {
         self.work(messages).boxed()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

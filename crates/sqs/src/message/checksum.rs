@@ -16,7 +16,7 @@ pub const TRACE_HEADER: &str = "AWSTraceHeader";
 
 /// Returns the checksum of a body, in hexadecimal.
 pub fn of_bytes(bytes: &[u8]) -> String {
-    hex(&Md5::digest(bytes))
+    format!("{:x}", Md5::digest(bytes))
 }
 
 /// Returns the checksum of a message's attributes, in hexadecimal. `None` if there are none.
@@ -41,7 +41,7 @@ pub fn of_attributes<'a>(attributes: impl IntoIterator<Item = &'a Attribute>) ->
             }
         }
     }
-    Some(hex(&digest.finalize()))
+    Some(format!("{:x}", digest.finalize()))
 }
 
 /// Returns the checksum of a message's system attributes, of which there is but one.
@@ -51,19 +51,13 @@ pub fn of_trace_header(header: &str) -> String {
     put(&mut digest, b"String");
     digest.update([1]);
     put(&mut digest, header.as_bytes());
-    hex(&digest.finalize())
+    format!("{:x}", digest.finalize())
 }
 
 fn put(digest: &mut Md5, bytes: &[u8]) {
     // Nothing in a message is longer than a message may be, far below 4 GiB.
     digest.update(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
     digest.update(bytes);
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-    digits.map(char::from).collect()
 }
 
 #[cfg(test)]
