@@ -60,6 +60,7 @@ mod committer;
 mod error;
 mod file;
 mod filter;
+mod foreign;
 mod grow;
 mod id;
 mod local;
