@@ -61,6 +61,7 @@ mod error;
 mod file;
 mod filter;
 mod finality;
+mod foreign;
 mod generation;
 mod grow;
 mod id;
