@@ -1,0 +1,1 @@
+//! Books over crashes, rollbacks and faults.
