@@ -106,6 +106,16 @@ pub enum PartitionBy {
     Hour(String),
 }
 
+impl PartitionBy {
+    /// Returns the column, if it is cut by one.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Day(column) | Self::Hour(column) => Some(column),
+        }
+    }
+}
+
 /// What becomes of a row that came late or has no event time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rule {

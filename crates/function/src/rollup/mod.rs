@@ -131,12 +131,13 @@ impl Rollup {
         to_plain(batch, &self.output)
     }
 
-    /// Follows the column `partition` of the output back to the event time `time` of the source, so that a partition can
-    /// be computed from the partitions of the source that feed it.
+    /// Follows the column of the output by which the rollup is partitioned back to the event time `time` of the source, so
+    /// that a partition can be computed from the partitions of the source that feed it. The column comes with the width of
+    /// a partition, [`HOUR_US`] or [`DAY_US`].
     ///
     /// # Errors
     /// If the column is not made of the event time by rounding, or rows could depend on other partitions.
-    pub fn by_partition(&self, time: &str, partition: &str) -> Result<Derivation, SqlError> {
+    pub fn by_partition(&self, time: &str, partition: (&str, i64)) -> Result<Derivation, SqlError> {
         partition::follow(self, time, partition)
     }
 }

@@ -4,12 +4,14 @@
 //! windows, `distinct`) must hold such a column, so that all rows it looks at end in one partition. What it doesn't know is
 //! refused: better a query too many than a wrong row.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, Join, LogicalPlan};
 
 use super::derive::{DAY_US, Derivation, HOUR_US, Step};
 use super::{Rollup, reads_source};
@@ -19,7 +21,25 @@ use crate::SqlError;
 const UTC: [&str; 5] = ["UTC", "Etc/UTC", "Z", "+00:00", "+00"];
 
 /// Per column how it is made of the event time, if it is.
-type Times = Vec<Option<Derivation>>;
+type Columns = Vec<Option<Derivation>>;
+
+/// What is known of the times in a node's rows.
+#[derive(Default)]
+struct Times {
+    columns: Columns,
+    /// Of each window below the times that its rows share: one of them must decide the partition.
+    windows: Vec<Vec<Derivation>>,
+}
+
+impl Times {
+    fn with(self, columns: Columns) -> Self {
+        Self { columns, ..self }
+    }
+
+    fn has_none(&self) -> bool {
+        self.columns.iter().all(Option::is_none)
+    }
+}
 
 struct Walk<'a> {
     sql: &'a str,
@@ -27,17 +47,22 @@ struct Walk<'a> {
     time: &'a str,
 }
 
-pub(super) fn follow(rollup: &Rollup, time: &str, partition: &str) -> Result<Derivation, SqlError> {
+pub(super) fn follow(rollup: &Rollup, time: &str, (partition, width): (&str, i64)) -> Result<Derivation, SqlError> {
     let walk = Walk { sql: &rollup.sql, source: &rollup.source, time };
     let times = walk.times(&rollup.logical)?;
     let index = rollup.output.index_of(partition).ok();
-    index.and_then(|index| times.get(index).cloned().flatten()).ok_or_else(|| {
+    let found = index.and_then(|index| times.columns.get(index).cloned().flatten()).ok_or_else(|| {
         SqlError::new(format!("it can't be told which rows of `{}` column `{partition}` comes from", rollup.source))
             .at_word(&rollup.sql, &[partition])
             .hint(format!(
                 "make it of the event time by rounding alone: `date_trunc('day', {time}) as {partition}`, or `{time}` itself"
             ))
-    })
+    })?;
+    let decided = found.clone().then(Step::Width(width));
+    match times.windows.iter().all(|held| held.iter().any(|held| held.decides(&decided))) {
+        true => Ok(found),
+        false => Err(walk.across_window()),
+    }
 }
 
 impl Walk<'_> {
@@ -51,27 +76,35 @@ impl Walk<'_> {
             .hint(hint)
     }
 
-    /// Returns the times among a node's columns; an error if its rows depend on more than one partition.
+    fn across_window(&self) -> SqlError {
+        let hint = format!("let it hold the event time: `over (partition by date_trunc('day', {}), ...)`", self.time);
+        self.across("a window looks across partitions", &["over"], hint)
+    }
+
+    /// Returns the times of a node's rows; an error if these depend on more than one partition.
     fn times(&self, plan: &LogicalPlan) -> Result<Times, SqlError> {
+        let width = plan.schema().fields().len();
         if !reads_source(plan, self.sql, self.source)? {
-            return Ok(vec![None; plan.schema().fields().len()]);
+            return Ok(Times::default().with(vec![None; width]));
         }
         self.refuse_subqueries(plan)?;
         match plan {
             LogicalPlan::TableScan(scan) => {
                 let fields = scan.projected_schema.fields().iter();
-                Ok(fields.map(|field| (field.name() == self.time).then(Derivation::default)).collect())
+                let columns = fields.map(|field| (field.name() == self.time).then(Derivation::default));
+                Ok(Times::default().with(columns.collect()))
             }
             LogicalPlan::Projection(inner) => {
                 let (below, schema) = (self.times(&inner.input)?, inner.input.schema());
-                Ok(inner.expr.iter().map(|expression| derived(expression, schema, &below)).collect())
+                let columns = inner.expr.iter().map(|expression| derived(expression, schema, &below.columns)).collect();
+                Ok(below.with(columns))
             }
             LogicalPlan::Filter(inner) => self.times(&inner.input),
             LogicalPlan::SubqueryAlias(inner) => self.times(&inner.input),
             LogicalPlan::Repartition(inner) => self.times(&inner.input),
             LogicalPlan::Aggregate(inner) => {
                 let below = self.times(&inner.input)?;
-                self.aggregate(&inner.group_expr, inner.input.schema(), &below, plan.schema().fields().len())
+                self.aggregate(&inner.group_expr, inner.input.schema(), below, width)
             }
             LogicalPlan::Window(inner) => {
                 let below = self.times(&inner.input)?;
@@ -79,7 +112,7 @@ impl Walk<'_> {
             }
             LogicalPlan::Distinct(Distinct::All(input)) => {
                 let below = self.times(input)?;
-                if below.iter().all(Option::is_none) {
+                if below.has_none() {
                     let hint = format!("select `{0}` too, or `date_trunc('day', {0})`", self.time);
                     return Err(self.across("`distinct` looks across partitions", &["distinct", "union"], hint));
                 }
@@ -89,10 +122,14 @@ impl Walk<'_> {
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Unnest(inner) => {
                 let (below, schema) = (self.times(&inner.input)?, inner.input.schema());
-                let untouched = |column: &Column| !inner.exec_columns.contains(column);
+                let time = |column: &Column| below.columns.get(schema.maybe_index_of_column(column)?)?.clone();
                 let columns = plan.schema().columns();
-                let time = |column: &Column| below.get(schema.maybe_index_of_column(column)?)?.clone();
-                Ok(columns.iter().map(|column| if untouched(column) { time(column) } else { None }).collect())
+                let columns = columns.iter().map(|column| {
+                    let untouched = !inner.exec_columns.contains(column);
+                    untouched.then(|| time(column)).flatten()
+                });
+                let columns = columns.collect();
+                Ok(below.with(columns))
             }
             LogicalPlan::Limit(_) => Err(self.across(
                 "`limit` counts rows of all partitions",
@@ -133,14 +170,14 @@ impl Walk<'_> {
         Err(self.across(&format!("a subquery reads `{}` as a whole", self.source), &["exists", "in"], hint))
     }
 
-    fn aggregate(&self, groups: &[Expr], schema: &DFSchema, below: &Times, columns: usize) -> Result<Times, SqlError> {
+    fn aggregate(&self, groups: &[Expr], schema: &DFSchema, below: Times, width: usize) -> Result<Times, SqlError> {
         if groups.iter().any(|group| matches!(group, Expr::GroupingSet(_))) {
             let hint = "write one rollup for each grouping".to_owned();
             let words = ["rollup", "cube", "grouping"];
             return Err(self.across("grouping sets add rows of all partitions together", &words, hint));
         }
-        let mut times: Times = groups.iter().map(|group| derived(group, schema, below)).collect();
-        if times.iter().all(Option::is_none) {
+        let mut columns: Columns = groups.iter().map(|group| derived(group, schema, &below.columns)).collect();
+        if columns.iter().all(Option::is_none) {
             let what = match groups {
                 [] => "it adds rows of all partitions together",
                 _ => "its groups span partitions",
@@ -149,36 +186,31 @@ impl Walk<'_> {
             let hint = format!("group by the event time too: `date_trunc('hour', {})`", self.time);
             return Err(self.across(what, &words, hint));
         }
-        times.resize(columns, None);
-        Ok(times)
+        columns.resize(width, None);
+        Ok(below.with(columns))
     }
 
-    /// A window's rows must end in one partition: a time that its `partition by` doesn't decide is followed no further.
-    fn window(&self, windows: &[Expr], schema: &DFSchema, below: Times) -> Result<Times, SqlError> {
-        let mut times = below.clone();
+    /// A window's rows must end in one partition, so that the times which they share must decide it.
+    fn window(&self, windows: &[Expr], schema: &DFSchema, mut below: Times) -> Result<Times, SqlError> {
         for window in windows {
             let mut held: Vec<Derivation> = Vec::new();
             let walked = window.apply(|part| {
                 if let Expr::WindowFunction(call) = part {
-                    held.extend(call.params.partition_by.iter().filter_map(|by| derived(by, schema, &below)));
+                    held.extend(call.params.partition_by.iter().filter_map(|by| derived(by, schema, &below.columns)));
                 }
                 Ok(TreeNodeRecursion::Continue)
             });
             walked.map_err(|error| self.failed(&error))?;
-            for time in &mut times {
-                *time = time.take().filter(|time| held.iter().any(|held| held.decides(time)));
+            if held.is_empty() {
+                return Err(self.across_window());
             }
+            below.windows.push(held);
         }
-        if times.iter().all(Option::is_none) {
-            let hint =
-                format!("let it hold the event time: `over (partition by date_trunc('day', {}), ...)`", self.time);
-            return Err(self.across("a window looks across partitions", &["over"], hint));
-        }
-        times.resize(below.len() + windows.len(), None);
-        Ok(times)
+        below.columns.resize(below.columns.len() + windows.len(), None);
+        Ok(below)
     }
 
-    fn union(&self, inputs: &[std::sync::Arc<LogicalPlan>]) -> Result<Times, SqlError> {
+    fn union(&self, inputs: &[Arc<LogicalPlan>]) -> Result<Times, SqlError> {
         let mut all: Option<Times> = None;
         for input in inputs {
             if !reads_source(input, self.sql, self.source)? {
@@ -186,17 +218,19 @@ impl Walk<'_> {
                 let what = format!("a part of the `union` does not read `{}`", self.source);
                 return Err(SqlError::new(what).at_word(self.sql, &["union"]).hint(hint));
             }
-            let times = self.times(input)?;
-            all = Some(match all {
-                None => times,
+            let mut times = self.times(input)?;
+            if let Some(all) = all {
                 // Where the parts differ, nothing is known of a row's time.
-                Some(all) => all.into_iter().zip(times).map(|(a, b)| a.filter(|a| b.as_ref() == Some(a))).collect(),
-            });
+                let pairs = all.columns.into_iter().zip(times.columns);
+                times.columns = pairs.map(|(a, b)| a.filter(|a| b.as_ref() == Some(a))).collect();
+                times.windows.extend(all.windows);
+            }
+            all = Some(times);
         }
         Ok(all.unwrap_or_default())
     }
 
-    fn join(&self, join: &datafusion::logical_expr::Join) -> Result<Times, SqlError> {
+    fn join(&self, join: &Join) -> Result<Times, SqlError> {
         let (left, right) =
             (reads_source(&join.left, self.sql, self.source)?, reads_source(&join.right, self.sql, self.source)?);
         if left && right {
@@ -206,39 +240,27 @@ impl Walk<'_> {
         }
         let keeps_other = match join.join_type {
             JoinType::Inner => false,
-            JoinType::Left => right,
-            JoinType::Right => left,
+            JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => right,
+            JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => left,
             JoinType::Full => true,
-            // What comes out are rows of one side.
-            JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => right,
-            JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => left,
         };
         if keeps_other {
             let hint =
-                format!("write `from {} left join ...`: the lookup's other rows belong to no partition", self.source);
+                format!("write `from {} left join ...`: a lookup's other rows belong to no partition", self.source);
             return Err(SqlError::new("the join keeps the lookup's rows that no row matches")
                 .at_word(self.sql, &["right", "full", "left", "join"])
                 .hint(hint));
         }
-        let mut times = if left { self.times(&join.left)? } else { vec![None; join.left.schema().fields().len()] };
-        let of_right = if right { self.times(&join.right)? } else { vec![None; join.right.schema().fields().len()] };
-        match join.join_type {
-            JoinType::LeftSemi | JoinType::LeftAnti => Ok(times),
-            JoinType::RightSemi | JoinType::RightAnti => Ok(of_right),
-            JoinType::LeftMark => {
-                times.push(None);
-                Ok(times)
-            }
-            JoinType::RightMark => {
-                let mut times = of_right;
-                times.push(None);
-                Ok(times)
-            }
-            _ => {
-                times.extend(of_right);
-                Ok(times)
-            }
-        }
+        let of_left = self.times(&join.left)?;
+        let of_right = self.times(&join.right)?;
+        let columns = match join.join_type {
+            JoinType::LeftSemi | JoinType::LeftAnti => of_left.columns,
+            JoinType::RightSemi | JoinType::RightAnti => of_right.columns,
+            JoinType::LeftMark => of_left.columns.into_iter().chain([None]).collect(),
+            JoinType::RightMark => of_right.columns.into_iter().chain([None]).collect(),
+            _ => of_left.columns.into_iter().chain(of_right.columns).collect(),
+        };
+        Ok(Times { columns, windows: of_left.windows.into_iter().chain(of_right.windows).collect() })
     }
 }
 
@@ -247,7 +269,7 @@ fn kind(plan: &LogicalPlan) -> String {
 }
 
 /// Returns how an expression is made of the event time, by rounding down alone.
-fn derived(expression: &Expr, schema: &DFSchema, below: &Times) -> Option<Derivation> {
+fn derived(expression: &Expr, schema: &DFSchema, below: &Columns) -> Option<Derivation> {
     match expression {
         Expr::Alias(inner) => derived(&inner.expr, schema, below),
         Expr::Column(column) => below.get(schema.maybe_index_of_column(column)?)?.clone(),
@@ -266,7 +288,7 @@ fn is_time(data_type: &DataType) -> bool {
     }
 }
 
-fn cast(inner: &Expr, to: &DataType, schema: &DFSchema, below: &Times) -> Option<Derivation> {
+fn cast(inner: &Expr, to: &DataType, schema: &DFSchema, below: &Columns) -> Option<Derivation> {
     let time = derived(inner, schema, below)?;
     let from = inner.get_type(schema).ok()?;
     if from == *to {
@@ -285,7 +307,7 @@ fn cast(inner: &Expr, to: &DataType, schema: &DFSchema, below: &Times) -> Option
     }
 }
 
-fn function(call: &ScalarFunction, schema: &DFSchema, below: &Times) -> Option<Derivation> {
+fn function(call: &ScalarFunction, schema: &DFSchema, below: &Columns) -> Option<Derivation> {
     let time_of = |argument: &Expr| {
         let time = derived(argument, schema, below)?;
         is_time(&argument.get_type(schema).ok()?).then_some(time)
