@@ -113,7 +113,7 @@ fn what_mixes_partitions_is_refused() {
         "select date_trunc('day', at) as p, count(*) as c from events group by rollup(date_trunc('day', at))",
         "select at as p, row_number() over (partition by date_trunc('month', at) order by n) as r from events",
         "select at as p, sum(n) over (partition by user) as s from events",
-        "select date_trunc('hour', at) as p, sum(n) over (partition by date_trunc('day', at)) as s from events",
+        "select date_trunc('hour', at) as p, sum(n) over (partition by date_trunc('week', at)) as s from events",
         "select at as p, lag(n) over (order by at) as before from events",
         "select distinct user, timestamp '2024-01-01' as p from events",
         // Another time than the event's.
