@@ -57,6 +57,7 @@ mod columns;
 mod commit;
 mod committer;
 mod error;
+mod evolution;
 mod file;
 mod filter;
 mod grow;
@@ -78,6 +79,7 @@ mod vacuum;
 mod writer;
 
 pub use error::{AppendError, CommitError, FileError, GrowError, MergeError, OpenError, VacuumError};
+pub use evolution::{ColumnChange, ColumnPath, Evolution, Reshaping, Rewriting};
 pub use file::DataFile;
 pub use local::LocalStore;
 pub use outcome::{Appended, Committed, Merged, Pending, Reason, Refused, SourceId, Stats, Vacuumed, View};
