@@ -10,6 +10,7 @@ use arrow::array::{
     Array, AsArray, Int64Array, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray,
 };
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
+use bytes::Bytes;
 use delta_kernel::engine::arrow_conversion::{TryFromArrow, TryFromKernel};
 use delta_kernel::engine::arrow_data::{ArrowEngineData, EngineDataArrowExt};
 use delta_kernel::expressions::ColumnName;
@@ -17,7 +18,7 @@ use delta_kernel::scan::{ScanMetadata, StatsOptions};
 use delta_kernel::schema::{DataType as KernelType, StructField, StructType};
 use delta_kernel::transaction::create_table::create_table;
 use delta_kernel::transaction::data_layout::DataLayout;
-use delta_kernel::transaction::{CommitResult, UpdateTableOperation};
+use delta_kernel::transaction::{CommitResult, Transaction, UpdateTableOperation};
 use delta_kernel::{FilteredEngineData, KernelError, Snapshot, SnapshotRef};
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use delta_kernel_default_engine::{DefaultEngine, DefaultEngineBuilder};
@@ -31,6 +32,7 @@ use weir_env::Env;
 use crate::columns::Addition;
 use crate::committer::{self, AttemptSlot, Found, PutIfAbsent};
 use crate::file::DataFile;
+use crate::metadata;
 use crate::outcome::SourceId;
 use crate::place::{BUCKET_COLUMN, DAY_COLUMN, HOUR_COLUMN, Layout};
 use crate::statistics;
@@ -40,6 +42,8 @@ const ENGINE_INFO: &str = concat!("weir/", env!("CARGO_PKG_VERSION"));
 /// The application transaction that counts commits of rows: it tells two writers apart even if they read different
 /// sources.
 const COMMITS_APP: &str = "weir";
+/// What the log calls a change of columns with all of its files.
+const RESHAPE: &str = "REWRITE COLUMNS";
 /// Before a source's name: its application transaction.
 const SOURCE_APP: &str = "weir/";
 
@@ -104,6 +108,14 @@ pub(crate) enum Change {
     Replace { adds: Arc<Vec<Add>>, removes: HashSet<String> },
     /// Columns.
     Columns(Vec<Addition>),
+    /// Columns, and all files for files in their form. `fills` says that rows have values that they had not.
+    Reshape {
+        adds: Arc<Vec<Add>>,
+        removes: HashSet<String>,
+        columns: SchemaRef,
+        properties: Vec<(&'static str, String)>,
+        fills: bool,
+    },
 }
 
 /// How a transaction ended.
@@ -189,6 +201,7 @@ impl Log {
             env: self.env.clone(),
             runtime: ENGINE_RUNTIME.handle().clone(),
             attempt,
+            appended: Bytes::new(),
         })
     }
 
@@ -337,7 +350,7 @@ impl Log {
         let running = self.running.clone().lock_owned().await;
         let work = move |log: &Self| {
             let _running = running;
-            log.transact(snapshot, change, &shape, log.committer(attempt))
+            log.transact(snapshot, change, &shape, attempt)
         };
         self.blocking(work).await.unwrap_or_else(Outcome::Failed)
     }
@@ -366,10 +379,13 @@ impl Log {
         snapshot: SnapshotRef,
         change: Change,
         shape: &Shape,
-        committer: Box<PutIfAbsent>,
+        attempt: AttemptSlot,
     ) -> Result<Outcome, KernelError> {
         let engine = self.engine.as_ref();
         let add = |adds: &[Add]| add_batch(adds, shape);
+        let mut committer = self.committer(attempt);
+        // The kernel does not know what is added to its commit: what it makes of it is not what was committed.
+        let mut reload = false;
         let transaction = match change {
             Change::Rows { adds, positions, commits } => {
                 let mut builder = snapshot.update_table(UpdateTableOperation::StreamingUpdate, ENGINE_INFO, true);
@@ -386,26 +402,24 @@ impl Log {
             Change::Replace { adds, removes } => {
                 let builder = snapshot.clone().update_table(UpdateTableOperation::Optimize, ENGINE_INFO, false);
                 let mut transaction = builder.build(engine, committer)?;
-                let mut missing = removes.len();
-                for scanned in self.scan(&snapshot)? {
-                    let (data, selected) = scanned?.scan_files.into_parts();
-                    let batch = data.try_into_record_batch()?;
-                    let rows = ScanRows::of(&batch)?;
-                    let chosen: Vec<bool> = (0..batch.num_rows())
-                        .map(|row| selected.get(row).copied().unwrap_or(true) && removes.contains(rows.path.value(row)))
-                        .collect();
-                    let count = chosen.iter().filter(|chosen| **chosen).count();
-                    missing = missing.saturating_sub(count);
-                    if count > 0 {
-                        transaction
-                            .remove_files(FilteredEngineData::try_new(Box::new(ArrowEngineData::new(batch)), chosen)?);
-                    }
-                }
-                if missing > 0 {
-                    // Another writer replaced some of them.
+                if !self.remove(&snapshot, &removes, &mut transaction)? {
                     return Ok(Outcome::Conflict);
                 }
                 transaction.add_files(Box::new(add(&adds)?));
+                transaction
+            }
+            Change::Reshape { adds, removes, columns, properties, fills } => {
+                committer.appended = metadata::action(&snapshot, &columns, &shape.layout.fields(), &properties)?;
+                reload = true;
+                let operation = UpdateTableOperation::Custom(RESHAPE.to_owned());
+                let builder = snapshot.clone().update_table(operation, ENGINE_INFO, fills);
+                let mut transaction = builder.build(engine, committer)?;
+                if !self.remove(&snapshot, &removes, &mut transaction)? {
+                    return Ok(Outcome::Conflict);
+                }
+                if !adds.is_empty() {
+                    transaction.add_files(Box::new(add_batch(&adds, &Shape { columns, ..shape.clone() })?));
+                }
                 transaction
             }
             Change::Columns(additions) => {
@@ -421,14 +435,38 @@ impl Log {
             CommitResult::Committed(committed) => {
                 let since_checkpoint = committed.post_commit_stats().commits_since_checkpoint;
                 let snapshot = match committed.post_commit_snapshot() {
-                    Some(snapshot) => snapshot.clone(),
-                    None => Snapshot::builder_for(&self.root).build(engine)?,
+                    Some(snapshot) if !reload => snapshot.clone(),
+                    _ => Snapshot::builder_for(&self.root).build(engine)?,
                 };
                 Ok(Outcome::Committed { snapshot, since_checkpoint })
             }
             CommitResult::Conflicted(_) => Ok(Outcome::Conflict),
             CommitResult::Retryable(retryable) => Err(retryable.error),
         }
+    }
+
+    /// Marks files as removed by a transaction. Says whether they were all there: another writer may have replaced some.
+    fn remove(
+        &self,
+        snapshot: &SnapshotRef,
+        removes: &HashSet<String>,
+        transaction: &mut Transaction,
+    ) -> Result<bool, KernelError> {
+        let mut missing = removes.len();
+        for scanned in self.scan(snapshot)? {
+            let (data, selected) = scanned?.scan_files.into_parts();
+            let batch = data.try_into_record_batch()?;
+            let rows = ScanRows::of(&batch)?;
+            let chosen: Vec<bool> = (0..batch.num_rows())
+                .map(|row| selected.get(row).copied().unwrap_or(true) && removes.contains(rows.path.value(row)))
+                .collect();
+            let count = chosen.iter().filter(|chosen| **chosen).count();
+            missing = missing.saturating_sub(count);
+            if count > 0 {
+                transaction.remove_files(FilteredEngineData::try_new(Box::new(ArrowEngineData::new(batch)), chosen)?);
+            }
+        }
+        Ok(missing == 0)
     }
 
     /// Writes a checkpoint of a version.
