@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, WriteMultipart};
@@ -149,17 +150,28 @@ impl Table {
 
     async fn rewrite_all(
         &self,
-        plan: &Arc<Plan>,
+        plan: &Plan,
         stored: &SchemaRef,
         files: &[Arc<DataFile>],
         done: &AtomicU64,
     ) -> Result<Arc<Vec<Add>>, FileError> {
-        let rewrites = files.iter().map(|file| async move {
-            let add = self.rewrite_file(plan, stored, file).await?;
-            done.fetch_add(1, Ordering::Relaxed);
-            Ok::<_, FileError>(add)
-        });
+        let mut rewrites = Vec::with_capacity(files.len());
+        for file in files {
+            rewrites.push(self.rewrite_counted(plan, stored, file, done).boxed());
+        }
         stream::iter(rewrites).buffer_unordered(FILES_AT_ONCE).try_collect().await.map(Arc::new)
+    }
+
+    async fn rewrite_counted(
+        &self,
+        plan: &Plan,
+        stored: &SchemaRef,
+        file: &Arc<DataFile>,
+        done: &AtomicU64,
+    ) -> Result<Add, FileError> {
+        let add = self.rewrite_file(plan, stored, file).await?;
+        done.fetch_add(1, Ordering::Relaxed);
+        Ok(add)
     }
 
     async fn rewrite_file(&self, plan: &Plan, stored: &SchemaRef, file: &Arc<DataFile>) -> Result<Add, FileError> {

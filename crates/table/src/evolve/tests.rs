@@ -127,13 +127,13 @@ fn what_lists_maps_and_records_hold_follows_too() {
     let offsets = arrow::buffer::OffsetBuffer::from_lengths([2, 0, 1]);
     let rows: ArrayRef = Arc::new(ListArray::try_new(item.clone(), offsets, Arc::new(items), None).unwrap());
     insta::assert_snapshot!(text(&plan, has.clone(), vec![rows]), @r"
-    +------------------------------------+
-    | r                                  |
-    +------------------------------------+
-    | [{m: 1.0, s: x}, {m: 2.0, s: x}]   |
-    | []                                 |
-    | [{m: 3.0, s: x}]                   |
-    +------------------------------------+
+    +----------------------------------+
+    | r                                |
+    +----------------------------------+
+    | [{m: 1.0, s: x}, {m: 2.0, s: x}] |
+    | []                               |
+    | [{m: 3.0, s: x}]                 |
+    +----------------------------------+
     ");
 }
 
