@@ -54,6 +54,7 @@ impl Planned {
         let mut only = None;
         let stream = match &plan.source {
             TableSource::Stream(name) => feeds.streams.get(name).expect(known).clone(),
+            TableSource::Rollup(_) => unreachable!("rollups are opened after their sources, by `crate::rollup`"),
             TableSource::Function { function: name, output } => {
                 let planned = feeds.plans.get(name);
                 let sql =

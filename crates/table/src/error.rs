@@ -77,6 +77,15 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
+    /// What other writers did since the last commit can't be noted.
+    #[error("note in table `{table}` what other writers changed")]
+    Note {
+        /// The table.
+        table: TableName,
+        /// Why.
+        #[source]
+        source: Box<CommitError>,
+    },
     /// The Delta log can't be read or written.
     #[error("open the Delta log of table `{table}` in `{root}`")]
     Log {

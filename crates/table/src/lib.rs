@@ -60,6 +60,9 @@ mod committer;
 mod error;
 mod file;
 mod filter;
+mod finality;
+mod foreign;
+mod generation;
 mod grow;
 mod id;
 mod local;
@@ -86,6 +89,7 @@ pub use error::{
     AppendError, AuditError, CommitError, FileError, GrowError, MergeError, OpenError, ReplaceError, VacuumError,
 };
 pub use file::DataFile;
+pub use finality::Lifecycle;
 pub use local::LocalStore;
 pub use outcome::{Appended, Committed, Merged, Pending, Reason, Refused, SourceId, Stats, Vacuumed, View};
 pub use partition::Partition;

@@ -3,7 +3,7 @@
 //! What can't change is stored in the table's Delta configuration when it is made, under `weir.`: the format's version,
 //! the key of its ids, the columns of the ids, the partitioning and the number of buckets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
@@ -98,14 +98,15 @@ impl Table {
         }
         let hasher = Hasher::new(key);
         let scheme = scheme(&hasher, &spec).map_err(|source| failed(source.into()))?;
-        let Contents { version, columns, files, positions, commits, .. } = contents;
-        let writing = Writing { snapshot, commits, written: None, in_flight: None, since_checkpoint: 0 };
+        let Contents { version, columns, files, positions, commits, changed, seen, .. } = contents;
+        let foreign = BTreeSet::new();
+        let writing = Writing { snapshot, commits, written: None, in_flight: None, foreign, since_checkpoint: 0 };
         let state = State {
             version,
             columns,
             files: Files::new(files),
             commits,
-            changed: Arc::default(),
+            changed: Arc::new(changed),
             committed: positions.clone(),
             positions,
             sealed: None,
@@ -116,6 +117,7 @@ impl Table {
         let table =
             Self::assemble(Opened { spec, layout, hasher, scheme, log, store, folder, env, witness, writing, state });
         table.grow(wants).await?;
+        table.note_foreign_since(seen).await.map_err(|error| table.not_open(error))?;
         Ok(table)
     }
 }

@@ -1,9 +1,9 @@
 //! SQL over a batch, planned once and run for every batch.
 
-mod error;
+pub(crate) mod error;
 mod filter;
-mod names;
-mod purity;
+pub(crate) mod names;
+pub(crate) mod purity;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -67,7 +67,7 @@ impl SqlFunction {
             .map(|(name, schema)| (name.clone(), Arc::clone(schema)))
             .collect();
         let runtime = runtime().map_err(refused)?;
-        let state = session(Arc::clone(&runtime), &input, &lookups).map_err(refused)?;
+        let state = session(Arc::clone(&runtime), (INPUT, &input), &lookups).map_err(refused)?;
         // Planning awaits nothing but our own table providers, which are ready at once.
         let logical = futures::executor::block_on(state.statement_to_plan(statement)).map_err(refused)?;
         purity::check(sql, &logical)?;
@@ -154,16 +154,17 @@ impl fmt::Debug for SqlFunction {
     }
 }
 
-fn runtime() -> Result<Arc<RuntimeEnv>, DataFusionError> {
+pub(crate) fn runtime() -> Result<Arc<RuntimeEnv>, DataFusionError> {
     RuntimeEnvBuilder::new()
         .with_memory_limit(MEMORY_BYTES_MAX, 1.0)
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
         .build_arc()
 }
 
-fn session(
+/// Returns what plans a query over lookups and one more table, given by name and columns.
+pub(crate) fn session(
     runtime: Arc<RuntimeEnv>,
-    input: &SchemaRef,
+    (input_name, input): (&str, &SchemaRef),
     lookups: &BTreeMap<LookupName, SchemaRef>,
 ) -> Result<SessionState, DataFusionError> {
     let mut config =
@@ -179,7 +180,7 @@ fn session(
         let table = source::Table { name: name.to_owned(), schema: Arc::clone(schema), rows_expected };
         context.register_table(datafusion::common::TableReference::bare(name), Arc::new(table)).map(|_| ())
     };
-    register(INPUT, input, 1_000_000)?;
+    register(input_name, input, 1_000_000)?;
     for (name, schema) in lookups {
         register(name.as_str(), schema, 1000)?;
     }
