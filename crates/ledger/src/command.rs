@@ -49,6 +49,8 @@ pub enum Command {
     Opened(Opened),
     /// A table is about to commit.
     Prepared(Entry),
+    /// Tables have so many commits: entries up to these are settled.
+    Made(Vec<(String, u64)>),
     /// A function has worked something off. Each number is taken once.
     Functions(Vec<FunctionHours>),
     /// Something came to the doors.

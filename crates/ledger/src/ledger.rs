@@ -181,6 +181,14 @@ impl Machine for Ledger {
                     .or_insert_with(|| TableBook::begin(entry.number - 1, &[], None));
                 if book.prepare(at.time, entry) { Booked::Taken } else { Booked::Stale }
             }
+            Command::Made(tables) => {
+                for (table, commits) in tables {
+                    if let Some(book) = self.tables.get_mut(&table) {
+                        book.settle_up_to(commits);
+                    }
+                }
+                Booked::Taken
+            }
             Command::Functions(said) => {
                 for said in said {
                     self.functions.entry(said.outbox.clone()).or_default().take(said);

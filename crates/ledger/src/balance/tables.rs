@@ -83,8 +83,14 @@ impl At<'_> {
             line.in_flight = stored.within(read_to, u64::MAX);
             let (from, to) = (stored.first.max(book.since), stored.end.min(read_to));
             line.lost = overlap(&book.lost, from, to);
-            line.unbooked = overlap(&book.unbooked, from, to);
-            self.compare(book, *stored, hour, counts, &line, findings);
+            let unbooked = overlap(&book.unbooked, from, to);
+            if unbooked > 0 {
+                // Known by its number alone, and perhaps booked in part: what is open is it.
+                let open = (to - from).saturating_sub(line.lost + counts.read.count);
+                line.unbooked = open.min(unbooked);
+            } else {
+                self.compare(book, *stored, hour, counts, &line, findings);
+            }
         }
         self.rows(hour, counts, findings);
         line.balanced()
@@ -101,11 +107,7 @@ impl At<'_> {
         findings: &mut Vec<Finding>,
     ) {
         let (table, source) = (self.table, self.source);
-        let found = counts.read.count + line.lost + line.unbooked + line.in_flight;
-        if line.unbooked > 0 {
-            // What was read while nobody kept books is known by its number alone, and may be booked in part.
-            return;
-        }
+        let found = counts.read.count + line.lost + line.in_flight;
         if found != line.records_in {
             let skipped = overlap(&book.holes, stored.first, stored.end);
             let what = match skipped {

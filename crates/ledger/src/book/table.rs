@@ -62,6 +62,14 @@ impl SourceBook {
         self.next = self.next.max(entry.to);
     }
 
+    /// Gives the hours up: some of their records are read again, and can't be told from the others.
+    fn forget(&mut self, next: u64) {
+        for counts in std::mem::take(&mut self.hours).into_values() {
+            self.older.merge(&counts);
+        }
+        push_range(&mut self.unbooked, (self.since, self.next.max(next)));
+    }
+
     fn take_back(&mut self, entry: &SourceEntry) {
         for (hour, counts) in &entry.hours {
             if let Some(of) = self.hours.get_mut(hour) {
@@ -305,8 +313,7 @@ impl TableBook {
             if *next > book.next {
                 push_range(&mut book.unbooked, (book.next, *next));
             } else if *next < book.next {
-                // It is read again, and what it was before can't be told apart: counted twice would be worse.
-                push_range(&mut book.unbooked, (*next, book.next));
+                book.forget(*next);
             }
             book.next = *next;
         }
@@ -315,7 +322,7 @@ impl TableBook {
         }
         for (source, book) in &mut self.sources {
             if !positions.iter().any(|(known, _)| known == source) && book.next > book.since {
-                push_range(&mut book.unbooked, (book.since, book.next));
+                book.forget(book.since);
                 book.next = book.since;
             }
         }
