@@ -205,7 +205,15 @@ impl<'a> Records<'a> {
             let bytes = input.take(8)?;
             fingerprints.push(Fingerprint(u64::from_le_bytes(bytes.try_into().expect("8 bytes were taken"))));
         }
-        Ok(Self { stamp, sum, fingerprints, input, next: block.first, left: block.records, arrived_at: block.appended_at })
+        Ok(Self {
+            stamp,
+            sum,
+            fingerprints,
+            input,
+            next: block.first,
+            left: block.records,
+            arrived_at: block.appended_at,
+        })
     }
 
     /// Returns the stamp of the batch that the block belongs to.

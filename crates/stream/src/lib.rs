@@ -24,8 +24,8 @@ mod tests;
 mod writer;
 
 pub use block::{BlockError, Record, Records};
-pub use digest::digest;
 pub use checkpoints::{Checkpoint, CheckpointCommand, Checkpoints, ConsumerName};
+pub use digest::digest;
 pub use lot::{Lot, SealedLot};
 pub use producers::{ProducerError, Stamp};
 pub use reader::{BlockHead, Page, Start};
