@@ -11,9 +11,7 @@ use weir_types::{Hour, SequenceNumber, ShardId, Timestamp};
 
 use crate::error::{OpenError, ReadError, StoreError};
 use crate::limits::REQUESTS;
-use crate::manifest::{
-    Chunk, FORMAT, HourManifest, HourSummary, Link, Retained, ShardHour, Totals, digest_of_all,
-};
+use crate::manifest::{Chunk, FORMAT, HourManifest, HourSummary, Link, Retained, ShardHour, Totals, digest_of_all};
 use crate::open;
 use crate::place::{self, Kind};
 use crate::read::{Damage, OnDamage, Reader, Selection};

@@ -65,11 +65,7 @@ impl Archive {
 }
 
 /// Returns when the first record from `from` on arrived; none if none is left that reads.
-async fn arrival(
-    shard: &Shard,
-    from: SequenceNumber,
-    tail: SequenceNumber,
-) -> Result<Option<Timestamp>, LogError> {
+async fn arrival(shard: &Shard, from: SequenceNumber, tail: SequenceNumber) -> Result<Option<Timestamp>, LogError> {
     let mut next = from;
     while next < tail {
         match shard.read(next, 1).await {

@@ -27,7 +27,9 @@ pub enum OpenError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The folder holds another stream's archive.
-    #[error("`{root}` holds the archive of stream `{found}`, and can't be that of `{stream}`: give it another archive_location")]
+    #[error(
+        "`{root}` holds the archive of stream `{found}`, and can't be that of `{stream}`: give it another archive_location"
+    )]
     Other {
         /// The folder.
         root: Path,
@@ -102,7 +104,9 @@ pub enum CloseError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The hour was closed with other contents.
-    #[error("`{path}` of the archive says something else of its hour than its chunks: it was written from another data folder, or changed")]
+    #[error(
+        "`{path}` of the archive says something else of its hour than its chunks: it was written from another data folder, or changed"
+    )]
     Foreign {
         /// The object.
         path: Path,

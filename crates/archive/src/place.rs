@@ -91,7 +91,9 @@ mod tests {
         }
         assert_eq!(kind(&folder, &chunk(&root, at, shard, first)), Some(Kind::Chunk { shard, first }));
         assert_eq!(kind(&folder, &hour_manifest(&root, at)), Some(Kind::Hour));
-        for name in ["x.avro", "shard=7/5.avro", "shard=7/00000000000000001234-0.avro", "shard=7/a/00000000000000001234.avro"] {
+        for name in
+            ["x.avro", "shard=7/5.avro", "shard=7/00000000000000001234-0.avro", "shard=7/a/00000000000000001234.avro"]
+        {
             let path: Path = format!("{folder}/{name}").into();
             assert_eq!(kind(&folder, &path), None, "{name}");
         }

@@ -54,11 +54,7 @@ impl Archive {
     ///
     /// # Errors
     /// See [`WriteError`].
-    pub async fn advance(
-        &self,
-        shard: &Shard,
-        schemas: &(dyn Lookup + Sync),
-    ) -> Result<Option<Written>, WriteError> {
+    pub async fn advance(&self, shard: &Shard, schemas: &(dyn Lookup + Sync)) -> Result<Option<Written>, WriteError> {
         let id = shard.id();
         let _turn = self.turns[id.0 as usize].lock().await;
         let bounds = shard.bounds();
@@ -153,7 +149,6 @@ impl Archive {
                     }
                 };
                 builder.push(&record).map_err(failed)?;
-                next = record.sequence + 1;
             }
             next = page.end().min(until);
             // A page takes milliseconds to compress: others may go first.

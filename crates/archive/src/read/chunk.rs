@@ -65,12 +65,7 @@ impl OpenChunk {
     }
 
     /// Reads on until about `bytes_max` bytes are there, or the chunk is done.
-    pub async fn page(
-        &mut self,
-        store: &Store,
-        selection: &Selection,
-        bytes_max: usize,
-    ) -> Result<Page, StoreError> {
+    pub async fn page(&mut self, store: &Store, selection: &Selection, bytes_max: usize) -> Result<Page, StoreError> {
         let Self { source, filling } = self;
         let page = filling.get_or_insert_with(|| {
             let mut page = Page::new(source.shard);

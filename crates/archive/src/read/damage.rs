@@ -33,7 +33,9 @@ pub enum Damage {
         expected: u64,
     },
     /// A file does not read from some record on.
-    #[error("`{path}` of the archive is damaged from record {from} of shard {shard} on ({reason}); {lost} records are not read")]
+    #[error(
+        "`{path}` of the archive is damaged from record {from} of shard {shard} on ({reason}); {lost} records are not read"
+    )]
     File {
         /// The file.
         path: String,
