@@ -26,7 +26,7 @@ use crate::table::Table;
 pub const KEEP_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The folder of the Delta log.
-const LOG_FOLDER: &str = "_delta_log";
+pub(crate) const LOG_FOLDER: &str = "_delta_log";
 /// Commits without a checkpoint that make a vacuum write one.
 const CHECKPOINT_COMMITS: u64 = 10;
 
@@ -127,7 +127,7 @@ fn is_old(object: &ObjectMeta, cutoff: i64) -> bool {
 }
 
 /// Returns the version that a file of the log is of.
-fn version_of(path: &Path) -> Option<u64> {
+pub(crate) fn version_of(path: &Path) -> Option<u64> {
     let (version, _) = path.filename()?.split_once('.')?;
     (version.len() == 20).then(|| version.parse().ok())?
 }
