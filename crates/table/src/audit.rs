@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::error::Error;
 use std::fmt;
-use std::pin::pin;
 use std::sync::Arc;
 
 use delta_kernel::KernelError;
+use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use siphasher::sip::SipHasher13;
@@ -242,19 +242,20 @@ impl Table {
             let object = object.map_err(|source| self.store_failed(source))?;
             sizes.insert(object.location, object.size);
         }
-        let judged = stream::iter(files).map(|file| {
+        let judge = |file: &'_ Arc<DataFile>| {
             let size = sizes.get(&file.location).copied();
-            async move { self.audit_file(&file, size).await.map(|(tally, finding)| (file, tally, finding)) }
-        });
-        let mut judged = pin!(judged.buffer_unordered(FOOTERS_AT_ONCE));
+            self.audit_file(file.clone(), size).boxed()
+        };
+        let mut judged = stream::iter(files.iter().map(judge)).buffered(FOOTERS_AT_ONCE);
         let mut suspects = Vec::new();
-        while let Some((file, tally, finding)) = judged.try_next().await? {
+        for file in &files {
+            let Some((tally, finding)) = judged.try_next().await? else { break };
             if let Some(tally) = tally {
                 audit.places.entry(file.place).or_default().merge(tally);
             }
             match finding {
                 Some(finding @ Finding::Foreign { .. }) => audit.add(finding),
-                Some(finding) => suspects.push((file, finding)),
+                Some(finding) => suspects.push((file.clone(), finding)),
                 None => {}
             }
         }
@@ -278,7 +279,7 @@ impl Table {
     /// Says what a file holds, and what is wrong with it. `size` is what the store has.
     async fn audit_file(
         &self,
-        file: &Arc<DataFile>,
+        file: Arc<DataFile>,
         size: Option<u64>,
     ) -> Result<(Option<Tally>, Option<Finding>), AuditError> {
         let (path, place) = (|| file.path.clone(), file.place);
@@ -290,7 +291,7 @@ impl Table {
             }
             Some(_) => {}
         }
-        let read = async { Ok((self.footer_of(file).await?, self.tally_of(file).await?)) };
+        let read = async { Ok((self.footer_of(&file).await?, self.tally_of(&file).await?)) };
         let (footer, tally) = match read.await {
             Ok(read) => read,
             Err(error) => match store_error(&error) {

@@ -5,10 +5,10 @@
 //! changed. A version whose file is gone, or too large to look through, may have changed anything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::pin;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::{FutureExt, TryFutureExt};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use serde::Deserialize;
@@ -168,11 +168,11 @@ impl Table {
             foreign.any = true;
             return Ok(foreign);
         }
-        let reads = stream::iter(after + 1..=up_to).map(|version| async move {
-            let file = self.version_file(version).await;
-            file.map(|file| file.map(|bytes| read(version, &bytes, self.layout)))
-        });
-        let mut reads = pin!(reads.buffered(READS_AT_ONCE));
+        let read = |version| {
+            let file = self.version_file(version);
+            file.map_ok(move |file| file.map(|bytes| read(version, &bytes, self.layout))).boxed()
+        };
+        let mut reads = stream::iter((after + 1..=up_to).map(read)).buffered(READS_AT_ONCE);
         while let Some(read) = reads.try_next().await.map_err(|error| self.failed(error.into()))? {
             match read {
                 // It is gone.

@@ -74,6 +74,8 @@ mod partition;
 mod place;
 mod reader;
 mod replace;
+mod replacing;
+mod rewrite;
 mod route;
 mod spec;
 mod statistics;
@@ -81,6 +83,7 @@ mod table;
 mod time;
 mod transact;
 mod vacuum;
+mod values;
 mod witness;
 mod writer;
 

@@ -95,7 +95,8 @@ pub struct Spec {
     pub buffer_bytes_max: u64,
     /// Memory for filters of files. Default: 64 MiB.
     pub filter_cache_bytes: u64,
-    /// Memory for ids of files in which repeats were found. Default: 64 MiB.
+    /// Memory for ids of files in which repeats were found. Once rows take others' places, as much again for their values.
+    /// Default: 64 MiB.
     pub id_cache_bytes: u64,
 }
 

@@ -20,7 +20,7 @@ use object_store::path::Path;
 
 use crate::error::VacuumError;
 use crate::outcome::Vacuumed;
-use crate::table::Table;
+use crate::table::{Table, Written};
 
 /// The longest time for which replaced files can be kept: the Delta log forgets removed files after a week.
 pub const KEEP_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -70,9 +70,7 @@ impl Table {
                 writing.snapshot = fresh;
             }
             let mut live: HashSet<Path> = self.state().files.list().iter().map(|file| file.location.clone()).collect();
-            live.extend(
-                writing.written.iter().flat_map(|written| written.adds.iter()).map(|add| add.file.location.clone()),
-            );
+            live.extend(writing.written.iter().flat_map(Written::all).map(|add| add.file.location.clone()));
             live.extend(self.uploads.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
             (writing.snapshot.clone(), live)
         };
