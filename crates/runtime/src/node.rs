@@ -335,7 +335,8 @@ impl Node {
             }
         }))
         .await?;
-        let of_functions = functions.values().flat_map(|function| std::iter::once(&function.stream).chain(&function.redrive));
+        let of_functions =
+            functions.values().flat_map(|function| std::iter::once(&function.stream).chain(&function.redrive));
         let of_tables = opened.iter().flat_map(|(planned, ..)| &planned.sources).map(|source| &source.stream);
         for stream in streams.values().map(|stream| &stream.stream).chain(of_functions).chain(of_tables) {
             for shard in stream.shards() {

@@ -20,8 +20,8 @@ use weir_config::{
 };
 use weir_env::Env;
 use weir_function::SqlFunction;
-use weir_ledger::{FunctionHours, LiveFunction};
 use weir_lambda::{Allow, Handler, Host, Network, Runtime, Secret, Spec, Versions};
+use weir_ledger::{FunctionHours, LiveFunction};
 use weir_log::Engine;
 use weir_machine::{Owner, Snapshots};
 use weir_queue::{Queue, Queues, Settings as QueueSettings};
@@ -324,7 +324,15 @@ impl OpenFunction {
             if let Some(said) = spoken.saying.pick() {
                 let (function, outbox) = (self.plan.name.to_string(), self.log_of(shard));
                 let hours = said.hours.into_iter().collect();
-                all.push(FunctionHours { function, outbox, source, number: said.number, since, hours, lost: said.lost });
+                all.push(FunctionHours {
+                    function,
+                    outbox,
+                    source,
+                    number: said.number,
+                    since,
+                    hours,
+                    lost: said.lost,
+                });
             }
         }
         all

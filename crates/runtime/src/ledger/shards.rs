@@ -206,9 +206,9 @@ impl Books {
             match shard.read(SequenceNumber(from), PAGE_BYTES).await {
                 Ok(page) if page.is_empty() => return Ok(()),
                 Ok(page) => self.shards.note(shard, &page)?,
-                Err(
-                    ReadError::Trimmed { head: to, .. } | ReadError::Lost { to, .. },
-                ) if to.0 > from => self.shards.lost(shard.log().name(), to.0, Hour::of(self.env.now())),
+                Err(ReadError::Trimmed { head: to, .. } | ReadError::Lost { to, .. }) if to.0 > from => {
+                    self.shards.lost(shard.log().name(), to.0, Hour::of(self.env.now()))
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -233,7 +233,9 @@ impl Books {
                     // A defect; what is in the books is right, and what was counted beside it is counted anew.
                     tracing::error!(?ends, "what was counted does not follow the books");
                     let books = self.read(|ledger| {
-                        ends.iter().filter_map(|(log, _)| Some((log.clone(), ledger.shards.get(log)?.next))).collect::<Vec<_>>()
+                        ends.iter()
+                            .filter_map(|(log, _)| Some((log.clone(), ledger.shards.get(log)?.next)))
+                            .collect::<Vec<_>>()
                     });
                     books.iter().for_each(|(log, next)| self.shards.rewound(log, *next));
                     return Ok(());

@@ -24,7 +24,9 @@ pub(crate) struct Bookkeeper {
 enum Unbooked {
     #[error("what the commit covers of `{source_id}` up to {to} was not noted within 10 seconds")]
     Pages { source_id: SourceId, to: u64 },
-    #[error("the ledger has commit {number} of table `{table}` already: the table has gone back while it was open; restart weir")]
+    #[error(
+        "the ledger has commit {number} of table `{table}` already: the table has gone back while it was open; restart weir"
+    )]
     Stale { table: String, number: u64 },
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use weir_stream::CheckpointCommand;
-use weir_table::{AppendError, CommitError, Committed, Refused, ReshapeError, Rule, SourceId};
+use weir_table::{AppendError, Appended, CommitError, Committed, Refused, ReshapeError, Rule, SourceId};
 use weir_types::SequenceNumber;
 
 use super::read::Prepared;
@@ -210,11 +210,7 @@ impl Applier {
     }
 
     /// Appends until it is taken: a full buffer waits for its commit, a store that is down for its return.
-    async fn append(
-        &mut self,
-        rows: &arrow::array::RecordBatch,
-        seen: &[(SourceId, u64)],
-    ) -> Result<Appended, Fenced> {
+    async fn append(&mut self, rows: &arrow::array::RecordBatch, seen: &[(SourceId, u64)]) -> Result<Appended, Fenced> {
         let mut pause = RETRY;
         loop {
             match self.parts.table.append(rows.clone(), seen).await {
