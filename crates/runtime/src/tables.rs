@@ -11,7 +11,7 @@ use weir_function::{Function, SqlFunction};
 use weir_schema::columns::{Past, past};
 use weir_schema::{Schema, arrow_schema};
 use weir_stream::Stream;
-use weir_table::{Evolution, LocalStore, PartitionBy, Rewriting, Rule, Spec, Table};
+use weir_table::{Evolution, LocalStore, PartitionBy, Rewriting, Rule, Spec, Table, Witness};
 use weir_types::{FunctionName, StreamName};
 
 use crate::dead::{ACTIONS, ACTIONS_SQL, DEAD_LETTERS};
@@ -155,7 +155,12 @@ impl Planned {
     }
 
     /// Opens the table itself, and makes it if it is new.
-    pub async fn open(&self, folder: &Folder, env: &Env) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
+    pub async fn open(
+        &self,
+        folder: &Folder,
+        env: &Env,
+        witness: Arc<dyn Witness>,
+    ) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
         let (store, root): (Arc<dyn ObjectStore>, Url) = match &self.location {
             Some(location) if location.scheme() != "file" => {
                 let (store, _) = object_store::parse_url_opts(location, std::env::vars()).map_err(|source| {
@@ -177,7 +182,7 @@ impl Planned {
                 (Arc::new(LocalStore::new()), root)
             }
         };
-        let table = Table::open(self.spec.clone(), store.clone(), root, env.clone()).await?;
+        let table = Table::open_witnessed(self.spec.clone(), store.clone(), root, env.clone(), witness).await?;
         Ok((table, store))
     }
 }
