@@ -45,6 +45,7 @@ impl Table {
             match self.log.commit(writing.snapshot.clone(), change.clone(), self.shape(), attempt).await {
                 Outcome::Committed { snapshot, since_checkpoint } => {
                     self.apply(writing, change, snapshot)?;
+                    self.announce();
                     writing.since_checkpoint = since_checkpoint;
                     return Ok(true);
                 }
@@ -145,6 +146,8 @@ impl Table {
         state.columns = contents.columns;
         state.version = contents.version;
         writing.snapshot = snapshot;
+        drop(state);
+        self.announce();
         Ok(())
     }
 }
