@@ -126,6 +126,16 @@ pub enum Rule {
     DeadLetter,
 }
 
+/// What becomes of a table's files when its columns get other names, wider types, or defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Evolve {
+    /// They are written anew.
+    #[default]
+    Rewrite,
+    /// They stay as they are, and a change that needs more is refused.
+    Append,
+}
+
 /// A `table` block.
 #[derive(Debug)]
 pub struct TablePlan {
@@ -158,6 +168,8 @@ pub struct TablePlan {
     pub location: Option<Url>,
     /// The size that merged files should have; none: the table's own default.
     pub target_file_size: Option<ByteSize>,
+    /// What becomes of its files when its columns change.
+    pub evolve: Evolve,
     /// Tags by name.
     pub tags: BTreeMap<String, String>,
     /// Where the block is.

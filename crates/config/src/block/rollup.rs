@@ -226,6 +226,7 @@ fn one(sourced: &Sourced<'_>, source: &TablePlan, around: &Around<'_>, report: &
         freshness,
         late: crate::Rule::Keep,
         timeless: crate::Rule::Keep,
+        evolve: crate::Evolve::default(),
         location,
         target_file_size,
         tags,

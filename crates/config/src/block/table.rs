@@ -1,4 +1,4 @@
-//! `table "NAME" { from, sql, partition_by, buckets, lookback, unique_by, freshness, late, timeless, location, ... }`.
+//! `table "NAME" { from, sql, partition_by, buckets, lookback, unique_by, freshness, late, timeless, location, evolve, ... }`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::diagnostic::Report;
 use crate::limits::BUCKETS_MAX;
 use crate::load::{Known, Names};
 use crate::{
-    Diagnostic, FilesContent, FilesPlan, On, PartitionBy, Place, Rule, StreamPlan, TablePlan, TableSource, nearest,
-    rows,
+    Diagnostic, Evolve, FilesContent, FilesPlan, On, PartitionBy, Place, Rule, StreamPlan, TablePlan, TableSource,
+    nearest, rows,
 };
 
 pub(crate) const SHAPE: Shape = Shape {
@@ -32,6 +32,7 @@ pub(crate) const SHAPE: Shape = Shape {
         "location",
         "target_file_size",
         "tags",
+        "evolve",
     ],
     later: &["retention", "sort_by"],
     blocks: &[],
@@ -44,6 +45,7 @@ const LOOKBACK_MIN: Duration = Duration::from_secs(60);
 const LOOKBACK_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 const FILE_SIZE_MIN: ByteSize = ByteSize(1_000_000);
 const FILE_SIZE_MAX: ByteSize = ByteSize(10_000_000_000);
+const EVOLVE: [(&str, Evolve); 2] = [("rewrite", Evolve::Rewrite), ("append", Evolve::Append)];
 const RULES: [(&str, Rule); 2] = [("keep", Rule::Keep), ("dead_letter", Rule::DeadLetter)];
 
 /// What a table may refer to.
@@ -102,6 +104,7 @@ pub(crate) fn read(
     let freshness = freshness(block, report);
     let late = block.choice("late", &RULES, report).unwrap_or_default();
     let timeless = block.choice("timeless", &RULES, report).unwrap_or_default();
+    let evolve = block.choice("evolve", &EVOLVE, report).unwrap_or_default();
     let location = location(block, report);
     let target_file_size = target_file_size(block, report);
     let tags = block.text_map("tags", report).unwrap_or_default().into_iter().collect();
@@ -158,6 +161,7 @@ pub(crate) fn read(
         timeless,
         location,
         target_file_size,
+        evolve,
         tags,
         place: block.place(),
     })

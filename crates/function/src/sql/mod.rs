@@ -3,6 +3,7 @@
 pub(crate) mod error;
 mod filter;
 pub(crate) mod names;
+mod origin;
 pub(crate) mod purity;
 mod source;
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub struct SqlFunction {
     input: SchemaRef,
     lookups: BTreeMap<LookupName, SchemaRef>,
     output: SchemaRef,
+    passed: BTreeMap<String, String>,
     config: SessionConfig,
     runtime: Arc<RuntimeEnv>,
 }
@@ -71,15 +73,21 @@ impl SqlFunction {
         // Planning awaits nothing but our own table providers, which are ready at once.
         let logical = futures::executor::block_on(state.statement_to_plan(statement)).map_err(refused)?;
         purity::check(sql, &logical)?;
+        let passed = origin::passed(&logical);
         let plan = futures::executor::block_on(state.create_physical_plan(&logical)).map_err(refused)?;
         // The logical names and types, and the physical nullability: the optimizer may rename what it merges.
         let output = plain_schema(&Schema::new(plan.schema().fields().clone()));
-        Ok(Self { plan, input, lookups, output, config: state.config().clone(), runtime })
+        Ok(Self { plan, input, lookups, output, passed, config: state.config().clone(), runtime })
     }
 
     /// Returns the columns of the rows that come out, in plain types (see the crate's `columns`).
     pub fn output(&self) -> SchemaRef {
         Arc::clone(&self.output)
+    }
+
+    /// Returns, by the name of each output column that is a column of the input, unchanged, its name there.
+    pub fn passed(&self) -> &BTreeMap<String, String> {
+        &self.passed
     }
 
     /// Returns the lookups that the query reads.
