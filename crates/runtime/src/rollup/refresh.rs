@@ -9,8 +9,8 @@ use super::OpenRollup;
 use crate::node::Node;
 use crate::query::QueryFailed;
 
-/// How long one rollup of a chain may take to compute what is stale.
-const WAIT: Duration = Duration::from_secs(300);
+/// How long a chain of rollups may take to compute what is stale, until the caller is told to ask again.
+const WAIT: Duration = Duration::from_secs(100);
 
 /// Why a table could not be brought up to date. What was computed until then stays.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,7 @@ pub enum RefreshError {
 
 impl OpenRollup {
     /// Computes all that is stale now, and returns when it is.
-    async fn settle(&self) -> Result<(), RefreshError> {
+    async fn settle(&self, within: Duration) -> Result<(), RefreshError> {
         let mut settled = self.parts.settled.subscribe();
         let mut request = 0;
         self.parts.asked.send_modify(|asked| {
@@ -55,7 +55,7 @@ impl OpenRollup {
             request = *asked;
         });
         let table = || self.parts.name.clone();
-        let answered = self.parts.env.within(WAIT, settled.wait_for(|settled| settled.request >= request)).await;
+        let answered = self.parts.env.within(within, settled.wait_for(|settled| settled.request >= request)).await;
         // The sender lives as long as this.
         let trouble = match answered {
             Some(Ok(settled)) => settled.trouble.clone(),
@@ -81,8 +81,9 @@ impl Node {
         let pipeline = self.pipelines().get(at).ok_or_else(|| RefreshError::Unknown { table: at.clone() })?;
         self.catch_up(at.as_str(), pipeline).await?;
         pipeline.table().commit().await?;
+        let began = self.env().elapsed();
         for rollup in chain.into_iter().rev() {
-            rollup.settle().await?;
+            rollup.settle(WAIT.saturating_sub(self.env().elapsed().saturating_sub(began))).await?;
         }
         Ok(())
     }
