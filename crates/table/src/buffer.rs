@@ -14,6 +14,7 @@ use arrow::error::ArrowError;
 use hashbrown::HashTable;
 
 use crate::outcome::Reason;
+use crate::partition;
 use crate::place::{Layout, Place};
 use crate::route::Routed;
 
@@ -153,6 +154,11 @@ impl Buffer {
         self.chunks.push(Arc::new(chunk));
     }
 
+    /// Whether rows of a partition are here.
+    pub(crate) fn touches(&self, key: partition::Key) -> bool {
+        self.chunks.iter().any(|chunk| chunk.places.iter().any(|place| place.partition() == key))
+    }
+
     /// Returns how many rows of a place came late.
     pub(crate) fn late_at(&self, place: Place) -> u64 {
         self.chunks.iter().filter_map(|chunk| chunk.late.get(&place)).sum()
@@ -203,6 +209,10 @@ impl Keys {
             self.table.insert_unique(low(key), key, |key| low(*key));
         }
         is_new
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
     }
 
     pub(crate) fn holds(&self, key: u128) -> bool {

@@ -32,6 +32,7 @@ use crate::file::DataFile;
 use crate::filter::Filter;
 use crate::log::{Add, Change, Rows};
 use crate::outcome::{Committed, SourceId};
+use crate::output::UnderWay;
 use crate::place::Place;
 use crate::table::{Sealed, Table, Writing, Written};
 use crate::witness::PlaceChange;
@@ -70,7 +71,8 @@ impl Table {
         Ok(committed)
     }
 
-    async fn commit_one(&self, writing: &mut Writing) -> Result<Committed, CommitError> {
+    /// Commits the sealed buffer, or seals the open one and commits it.
+    pub(crate) async fn commit_one(&self, writing: &mut Writing) -> Result<Committed, CommitError> {
         let Some(sealed) = self.seal() else { return Ok(self.nothing()) };
         let written = match &writing.written {
             Some(written) => written.clone(),
@@ -190,7 +192,7 @@ impl Table {
     async fn store_file(&self, place: Place, columns: &SchemaRef, finished: Finished) -> Result<Add, FileError> {
         let Finished { bytes, rows, statistics, filter, .. } = finished;
         let size = bytes.len() as u64;
-        let (path, location) = self.upload(place, bytes.into()).await?;
+        let (path, location, _) = self.upload(place, bytes.into()).await?;
         self.remember(&path, filter);
         let times = self.spec.partition_by.column().and_then(|column| statistics.times(columns, column));
         let file = DataFile { location, path, size, rows: Some(rows), place, times, modified: self.env.now() };
@@ -218,14 +220,15 @@ impl Table {
     }
 
     /// Stores a whole file. Every attempt has its own name: one that failed may yet arrive.
-    async fn upload(&self, place: Place, bytes: Bytes) -> Result<(String, Path), FileError> {
+    pub(crate) async fn upload(&self, place: Place, bytes: Bytes) -> Result<(String, Path, UnderWay), FileError> {
         let mut backoff = BACKOFF;
         let mut tried = 0;
         loop {
             tried += 1;
             let (path, location) = self.name_file(place);
+            let under_way = UnderWay::new(&self.uploads, &location);
             match self.store.put_opts(&location, bytes.clone().into(), PutMode::Create.into()).await {
-                Ok(_) => return Ok((path, location)),
+                Ok(_) => return Ok((path, location, under_way)),
                 Err(error) if tried < UPLOADS_MAX => {
                     tracing::warn!(table = %self.spec.name, path = %location, %error, tried, "a data file was not taken; trying again");
                 }

@@ -48,6 +48,11 @@ impl Reader {
         Ok(Self { input, metadata, file })
     }
 
+    /// Returns the footer.
+    pub(crate) fn metadata(&self) -> &ParquetMetaData {
+        self.metadata.metadata()
+    }
+
     /// Returns how many rows the footer says there are.
     pub(crate) fn rows(&self) -> u64 {
         u64::try_from(self.metadata.metadata().file_metadata().num_rows()).unwrap_or(0)

@@ -3,8 +3,8 @@
 //! ```text
 //!   merging  (one merge or vacuum at a time)
 //!     writing  (one transaction at a time: the Delta snapshot, what is sealed and written)
-//!   appending  (one append at a time)
-//!       state  (moments only: files, buffers, positions; never held while waiting)
+//!       appending  (one append at a time; a partition is not replaced during one)
+//!         state  (moments only: files, buffers, positions; never held while waiting)
 //! ```
 //!
 //! A commit seals the open buffer and writes it while appends go on into a new one; sealed rows stay visible to views
@@ -25,9 +25,11 @@ use crate::cache::Cache;
 use crate::committer::AttemptSlot;
 use crate::file::DataFile;
 use crate::filter::Filter;
+use crate::footer::{FOOTER_CACHE_BYTES, Footer};
 use crate::id::Hasher;
 use crate::log::{Add, Log};
 use crate::outcome::{Pending, SourceId, Stats, View};
+use crate::output::Uploads;
 use crate::partition;
 use crate::place::{Layout, Place};
 use crate::spec::Spec;
@@ -51,6 +53,8 @@ pub struct Table {
     versions: tokio::sync::watch::Sender<u64>,
     pub(crate) filters: Cache<Filter>,
     pub(crate) ids: Cache<[u128]>,
+    pub(crate) footers: Cache<Footer>,
+    pub(crate) uploads: Uploads,
     pub(crate) counters: Counters,
     pub(crate) witness: Option<Arc<dyn Witness>>,
 }
@@ -205,6 +209,8 @@ impl Table {
         Self {
             filters: Cache::new(spec.filter_cache_bytes),
             ids: Cache::new(spec.id_cache_bytes),
+            footers: Cache::new(FOOTER_CACHE_BYTES),
+            uploads: Uploads::default(),
             spec,
             layout,
             hasher,

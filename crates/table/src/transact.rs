@@ -172,6 +172,7 @@ impl Table {
         for path in paths {
             self.filters.remove(path);
             self.ids.remove(path);
+            self.footers.remove(path);
         }
     }
 

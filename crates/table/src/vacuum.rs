@@ -11,6 +11,7 @@
 //! read can be built.
 
 use std::collections::HashSet;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -72,6 +73,7 @@ impl Table {
             live.extend(
                 writing.written.iter().flat_map(|written| written.adds.iter()).map(|add| add.file.location.clone()),
             );
+            live.extend(self.uploads.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
             (writing.snapshot.clone(), live)
         };
         let removed = self.log.removed_since(snapshot, cutoff).await;

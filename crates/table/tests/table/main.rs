@@ -5,6 +5,7 @@
 mod crash;
 mod layout;
 mod maintenance;
+mod partition;
 mod reshape;
 mod schema;
 mod support;
