@@ -10,7 +10,7 @@ use weir_runtime::Node;
 use weir_sqs::{Options as SqsOptions, Sqs};
 
 use crate::error::{ErrorCode, ErrorReply};
-use crate::{dead_letters, functions, invoke, metrics, query, queues, records, schemas, status, tables};
+use crate::{archive, dead_letters, functions, invoke, metrics, query, queues, records, schemas, status, tables};
 
 /// Every path. Requests of SQS's clients are told by their headers and bodies, and may come to any path; they are looked
 /// for first.
@@ -35,6 +35,8 @@ fn native(node: Arc<Node>) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/v1/status", get(status::status))
         .route("/v1/streams/{stream}/records", post(records::deliver).get(records::tail))
+        .route("/v1/streams/{stream}/archive", get(archive::list))
+        .route("/v1/streams/{stream}/archive/verify", get(archive::verify))
         .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{queue}", put(queues::create).delete(queues::delete))
         .route("/v1/queues/{queue}/messages", post(queues::send).get(queues::look))
