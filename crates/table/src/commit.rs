@@ -24,6 +24,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::PutMode;
 use object_store::path::Path;
 use tokio::sync::Semaphore;
+use weir_env::Env;
 
 use crate::buffer::{self, Gathered};
 use crate::error::{CommitError, FileError};
@@ -31,7 +32,7 @@ use crate::file::DataFile;
 use crate::filter::Filter;
 use crate::log::{Add, Change};
 use crate::outcome::Committed;
-use crate::place::Place;
+use crate::place::{Layout, Place};
 use crate::table::{Sealed, Table, Writing};
 use crate::writer::{Finished, SAMPLE_ROWS, Writer};
 
@@ -143,6 +144,9 @@ impl Table {
         mut gathered: Gathered,
     ) -> Result<Finished, FileError> {
         let scheme = (!self.spec.unique_by.is_empty()).then(|| self.scheme.clone());
+        // Rows without a usable time are in the order of their arrival alone.
+        let order = self.spec.order();
+        let by_time = gathered.place.day.is_some() && order.iter().eq(self.spec.partition_by.column());
         let folder = self.folder.clone();
         let failed = move |source: Box<dyn std::error::Error + Send + Sync>| FileError {
             verb: "write",
@@ -154,6 +158,9 @@ impl Table {
             gathered.sort();
             let sample = gathered.sample(&batches, SAMPLE_ROWS)?;
             let mut writer = Writer::new(columns, &sample)?;
+            if by_time {
+                writer = writer.sorted_by(&order);
+            }
             if let Some(scheme) = scheme {
                 writer = writer.with_filter(gathered.rows.len() as u64, &scheme);
                 writer.write_ids(gathered.ids(&sealed.buffer.chunks));
@@ -185,10 +192,7 @@ impl Table {
 
     /// Returns a name that no file has had.
     pub(crate) fn name_file(&self, place: Place) -> (String, Path) {
-        let name =
-            format!("{}part-{:016x}{:016x}.parquet", self.layout.folder(place), self.env.random(), self.env.random());
-        let location = name.split('/').fold(self.folder.clone(), |folder, part| folder.join(part));
-        (name, location)
+        name_in(&self.env, &self.folder, self.layout, place, "")
     }
 
     /// Stores a whole file. Every attempt has its own name: one that failed may yet arrive.
@@ -223,4 +227,11 @@ impl Table {
             Err(error) => tracing::warn!(table = %self.spec.name, %error, "no checkpoint was written"),
         }
     }
+}
+
+/// Returns a name that no file has had, with its path in the store.
+pub(crate) fn name_in(env: &Env, folder: &Path, layout: Layout, place: Place, suffix: &str) -> (String, Path) {
+    let name = format!("{}part-{:016x}{:016x}{suffix}.parquet", layout.folder(place), env.random(), env.random());
+    let location = name.split('/').fold(folder.clone(), |folder, part| folder.join(part));
+    (name, location)
 }

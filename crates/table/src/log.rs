@@ -100,8 +100,8 @@ pub(crate) struct Add {
 pub(crate) enum Change {
     /// Rows and positions.
     Rows { adds: Arc<Vec<Add>>, positions: BTreeMap<SourceId, u64>, commits: u64 },
-    /// Files for other files with the same rows.
-    Replace { adds: Arc<Vec<Add>>, removes: HashSet<String> },
+    /// Files for other files with the same rows, or less those that were repeats.
+    Replace { adds: Arc<Vec<Add>>, removes: HashSet<String>, changes_rows: bool },
     /// Columns.
     Columns(Vec<Addition>),
 }
@@ -383,8 +383,8 @@ impl Log {
                 }
                 transaction
             }
-            Change::Replace { adds, removes } => {
-                let builder = snapshot.clone().update_table(UpdateTableOperation::Optimize, ENGINE_INFO, false);
+            Change::Replace { adds, removes, changes_rows } => {
+                let builder = snapshot.clone().update_table(UpdateTableOperation::Optimize, ENGINE_INFO, changes_rows);
                 let mut transaction = builder.build(engine, committer)?;
                 let mut missing = removes.len();
                 for scanned in self.scan(&snapshot)? {

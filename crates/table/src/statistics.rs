@@ -67,6 +67,13 @@ impl Statistics {
     }
 }
 
+/// Returns which of a file's leaf columns a plain top-level column is.
+pub(crate) fn leaf_of(schema: &Schema, column: &str) -> Option<usize> {
+    let index = schema.index_of(column).ok()?;
+    let before = &schema.fields()[..index];
+    (!schema.field(index).data_type().is_nested()).then(|| before.iter().map(|field| leaves(field.data_type())).sum())
+}
+
 fn leaves(data_type: &DataType) -> usize {
     match data_type {
         DataType::Struct(fields) => fields.iter().map(|field| leaves(field.data_type())).sum(),

@@ -1,7 +1,7 @@
 //! The table: its parts, and the order in which they are locked.
 //!
 //! ```text
-//!   merging  (one merge or vacuum at a time)
+//!   vacuuming  (one vacuum at a time; compactions are one per place, and need no lock)
 //!     writing  (one transaction at a time: the Delta snapshot, what is sealed and written)
 //!   appending  (one append at a time)
 //!       state  (moments only: files, buffers, positions; never held while waiting)
@@ -10,7 +10,7 @@
 //! A commit seals the open buffer and writes it while appends go on into a new one; sealed rows stay visible to views
 //! and to the search for repeats until the commit turned them into files, in one step.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,6 +23,7 @@ use weir_env::Env;
 use crate::buffer::Buffer;
 use crate::cache::Cache;
 use crate::committer::AttemptSlot;
+use crate::compact::{Busy, InProgress};
 use crate::file::DataFile;
 use crate::filter::Filter;
 use crate::id::Hasher;
@@ -42,7 +43,12 @@ pub struct Table {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) folder: Path,
     pub(crate) env: Env,
-    pub(crate) merging: tokio::sync::Mutex<()>,
+    pub(crate) vacuuming: tokio::sync::Mutex<()>,
+    /// Places that are being compacted, and files that compactions write.
+    pub(crate) busy: Busy,
+    pub(crate) in_progress: InProgress,
+    /// Files that are the only ones of their places, and in order.
+    pub(crate) settled: Mutex<HashSet<String>>,
     pub(crate) writing: tokio::sync::Mutex<Writing>,
     pub(crate) appending: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -185,7 +191,10 @@ impl Table {
             store,
             folder,
             env,
-            merging: tokio::sync::Mutex::new(()),
+            vacuuming: tokio::sync::Mutex::new(()),
+            busy: Busy::default(),
+            in_progress: InProgress::default(),
+            settled: Mutex::default(),
             writing: tokio::sync::Mutex::new(writing),
             appending: tokio::sync::Mutex::new(()),
             state: Mutex::new(state),

@@ -92,7 +92,7 @@ impl Table {
                 state.files = files;
                 self.release(writing, &mut state);
             }
-            Change::Replace { adds, removes } => {
+            Change::Replace { adds, removes, .. } => {
                 state.files =
                     state.files.changed(|file| removes.contains(&file.path), adds.iter().map(|add| add.file.clone()));
                 self.forget(&removes);

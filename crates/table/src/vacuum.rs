@@ -11,6 +11,7 @@
 //! read can be built.
 
 use std::collections::HashSet;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -43,7 +44,7 @@ impl Table {
         if keep > KEEP_MAX {
             return Err(VacuumError::Keep { table: self.spec.name.clone(), keep });
         }
-        let _one = self.merging.lock().await;
+        let _one = self.vacuuming.lock().await;
         let cutoff = self.env.now().before(keep).0;
         let failed = |source| VacuumError::Store { table: self.spec.name.clone(), source };
         let log_failed = |source| VacuumError::Log { table: self.spec.name.clone(), source };
@@ -69,6 +70,8 @@ impl Table {
                 writing.snapshot = fresh;
             }
             let mut live: HashSet<Path> = self.state().files.list().iter().map(|file| file.location.clone()).collect();
+            // A compaction's files are in progress until they are in the state, or not needed.
+            live.extend(self.in_progress.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
             live.extend(writing.written.iter().flat_map(|adds| adds.iter()).map(|add| add.file.location.clone()));
             (writing.snapshot.clone(), live)
         };

@@ -9,13 +9,15 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
+use weir_types::Timestamp;
 
+use crate::compact::input;
 use crate::filter::{self, Filter};
 use crate::id::Hasher;
-use crate::statistics::Statistics;
+use crate::statistics::{self, Statistics};
 
 /// Rows of one row group at most.
 const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
@@ -60,12 +62,23 @@ pub(crate) fn hardly_repeats(sample: &ArrayRef) -> bool {
     distinct.len() * 100 > sample.len() * DISTINCT_PERCENT
 }
 
+/// How a compaction writes.
+pub(crate) struct Options<'a> {
+    /// Encoded bytes of one row group at most.
+    pub(crate) row_group_bytes: usize,
+    /// The columns that the rows are in the order of.
+    pub(crate) sorted_by: &'a [String],
+    /// When the newest row came.
+    pub(crate) arrived: Timestamp,
+}
+
 /// A Parquet file that is being written. Bytes come out as row groups fill.
 pub(crate) struct Writer {
     parquet: ArrowWriter<Vec<u8>>,
     filter: Option<(Filter, String)>,
     schema: SchemaRef,
     rows: u64,
+    notes: Vec<(&'static str, String)>,
 }
 
 /// A file's end, and what there is to know about it.
@@ -80,7 +93,32 @@ pub(crate) struct Finished {
 impl Writer {
     /// A file without a filter, of rows like those of `sample`.
     pub(crate) fn new(schema: SchemaRef, sample: &RecordBatch) -> Result<Self, ParquetError> {
-        let mut properties = properties();
+        Self::with(properties(), schema, sample)
+    }
+
+    /// A compaction's file, likewise.
+    pub(crate) fn compacted(
+        schema: SchemaRef,
+        sample: &RecordBatch,
+        options: &Options<'_>,
+    ) -> Result<Self, ParquetError> {
+        let sorting = options.sorted_by.iter().map(|name| {
+            let leaf = statistics::leaf_of(&schema, name)?;
+            Some(SortingColumn { column_idx: i32::try_from(leaf).ok()?, descending: false, nulls_first: true })
+        });
+        let sorting = sorting.collect::<Option<Vec<_>>>().filter(|sorting| !sorting.is_empty());
+        let properties =
+            properties().set_max_row_group_bytes(Some(options.row_group_bytes)).set_sorting_columns(sorting);
+        let mut writer = Self::with(properties, schema, sample)?.sorted_by(options.sorted_by);
+        writer.notes.push((input::ARRIVED_KEY, options.arrived.0.to_string()));
+        Ok(writer)
+    }
+
+    fn with(
+        mut properties: WriterPropertiesBuilder,
+        schema: SchemaRef,
+        sample: &RecordBatch,
+    ) -> Result<Self, ParquetError> {
         for (field, column) in schema.fields().iter().zip(sample.columns()) {
             if !hardly_repeats(column) {
                 continue;
@@ -94,7 +132,20 @@ impl Writer {
         }
         let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
         let parquet = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?;
-        Ok(Self { parquet, filter: None, schema, rows: 0 })
+        Ok(Self { parquet, filter: None, schema, rows: 0, notes: Vec::new() })
+    }
+
+    /// Notes that the rows are in the order of these columns.
+    pub(crate) fn sorted_by(mut self, columns: &[String]) -> Self {
+        if !columns.is_empty() {
+            self.notes.push((input::SORTED_KEY, serde_json::Value::from(columns.to_vec()).to_string()));
+        }
+        self
+    }
+
+    /// Returns about how many bytes the file has so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.parquet.bytes_written() + self.parquet.in_progress_size()) as u64
     }
 
     /// Gives the file a filter for about so many rows.
@@ -142,6 +193,9 @@ impl Writer {
                 Some(filter)
             }
         };
+        for (key, value) in self.notes {
+            self.parquet.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
+        }
         let metadata = self.parquet.finish()?;
         let statistics = Statistics::of(&self.schema, &metadata);
         Ok(Finished { bytes: mem::take(self.parquet.inner_mut()), rows: self.rows, statistics, filter })
