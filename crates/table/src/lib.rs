@@ -51,6 +51,7 @@
 //! ```
 
 mod append;
+mod audit;
 mod buffer;
 mod cache;
 mod columns;
@@ -58,18 +59,29 @@ mod commit;
 mod committer;
 mod compact;
 mod error;
+mod evolution;
+mod evolve;
 mod file;
 mod filter;
 mod finality;
+mod footer;
+mod foreign;
 mod generation;
 mod grow;
 mod id;
 mod local;
 mod log;
+mod metadata;
 mod open;
 mod outcome;
+mod output;
+mod partition;
 mod place;
 mod reader;
+mod replace;
+mod replacing;
+mod reshape;
+mod rewrite;
 mod route;
 mod spec;
 mod statistics;
@@ -77,16 +89,25 @@ mod table;
 mod time;
 mod transact;
 mod vacuum;
+mod values;
+mod witness;
 mod writer;
 
+pub use audit::{Audit, FINDINGS_MAX, Finding, Known};
 pub use compact::{Due, Work};
-pub use error::{AppendError, CommitError, CompactError, FileError, GrowError, OpenError, VacuumError};
+pub use error::{
+    AppendError, AuditError, CommitError, CompactError, FileError, GrowError, OpenError, ReplaceError, ReshapeError,
+    VacuumError,
+};
+pub use evolution::{ColumnChange, ColumnPath, Evolution, Reshaping, Rewriting};
 pub use file::DataFile;
 pub use finality::Lifecycle;
 pub use local::LocalStore;
 pub use outcome::{Appended, Committed, Compacted, Pending, Reason, Refused, SourceId, Stats, Vacuumed, View};
+pub use partition::Partition;
 pub use place::{BUCKET_COLUMN, DAY_COLUMN, HOUR_COLUMN, Place};
 pub use spec::{Keep, PartitionBy, Rule, Spec, SpecError};
 pub use table::Table;
 pub use vacuum::KEEP_MAX;
+pub use witness::{PlaceChange, Prepared, Witness, WitnessError};
 pub use writer::writer_properties;

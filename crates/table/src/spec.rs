@@ -9,6 +9,7 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, SchemaRef};
 use weir_types::TableName;
 
+use crate::evolution::Evolution;
 use crate::{columns, time};
 
 /// Buckets of one table.
@@ -109,8 +110,12 @@ pub struct Spec {
     pub buffer_bytes_max: u64,
     /// Memory for filters of files. Default: 64 MiB.
     pub filter_cache_bytes: u64,
-    /// Memory for ids of files in which repeats were found. Default: 64 MiB.
+    /// Memory for ids of files in which repeats were found. Once rows take others' places, as much again for their values.
+    /// Default: 64 MiB.
     pub id_cache_bytes: u64,
+    /// How the columns of a table that is there follow `columns`. Default: files are rewritten where a wider type needs
+    /// it; nothing was renamed, and new columns are null in older rows.
+    pub evolution: Evolution,
 }
 
 /// Settings that contradict themselves, or name a column that is not there.
@@ -238,6 +243,7 @@ impl Spec {
             buffer_bytes_max: 512 << 20,
             filter_cache_bytes: 64 << 20,
             id_cache_bytes: 64 << 20,
+            evolution: Evolution::default(),
         }
     }
 

@@ -13,15 +13,18 @@
 
 pub mod civil;
 pub mod fingerprint;
+mod hour;
 pub mod limits;
 pub mod name;
 mod nearest;
 pub mod sequence;
 pub mod size;
 pub mod span;
+pub mod tally;
 pub mod timestamp;
 
 pub use fingerprint::Fingerprint;
+pub use hour::{Hour, HourError};
 pub use name::{
     FIFO_SUFFIX, FilesName, FunctionName, LogName, LookupName, NameError, ProducerId, QueueName, ScheduleName,
     StreamName, SubjectName, TableName,
@@ -29,4 +32,5 @@ pub use name::{
 pub use nearest::nearest;
 pub use sequence::{SequenceNumber, ShardId};
 pub use size::ByteSize;
+pub use tally::Tally;
 pub use timestamp::Timestamp;

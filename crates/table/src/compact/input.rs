@@ -30,6 +30,16 @@ pub(crate) const SORTED_KEY: &str = "weir.sorted_by";
 /// Footer entry: when the newest of the files arrived that a compaction made this one of, in milliseconds since 1970.
 pub(crate) const ARRIVED_KEY: &str = "weir.arrived_at";
 
+/// Returns what footers say of the order of rows, and of when the newest came if the file's own age does not tell.
+pub(crate) fn notes(order: &[String], arrived: Option<Timestamp>) -> Vec<(String, String)> {
+    let mut notes = Vec::new();
+    if !order.is_empty() {
+        notes.push((SORTED_KEY.to_owned(), serde_json::Value::from(order.to_vec()).to_string()));
+    }
+    notes.extend(arrived.map(|at| (ARRIVED_KEY.to_owned(), at.0.to_string())));
+    notes
+}
+
 /// Decompressed bytes that a reader holds per column: a data page and a dictionary of the sizes that writers use.
 const PAGE_BYTES: u64 = 2 << 20;
 /// Rows that are decoded at a time at most, and at least.

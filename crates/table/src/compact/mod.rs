@@ -8,7 +8,7 @@
 //! Invariant: what a version holds before and after are the same rows, but for those whose id another one has. If an input is
 //! gone when the outputs are ready, nothing happens, and it is due again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use crate::error::{CommitError, CompactError};
 use crate::file::DataFile;
 use crate::generation::Generation;
-use crate::log::Change;
+use crate::log::{Change, Rows};
 use crate::outcome::Compacted;
 use crate::place::Place;
 use crate::table::Table;
@@ -36,7 +36,7 @@ mod scratch;
 mod sort;
 
 pub use choose::{Due, Work};
-pub(crate) use output::InProgress;
+pub(crate) use input::notes;
 
 use job::{Job, StopOnDrop};
 use output::{Made, Target};
@@ -121,6 +121,11 @@ impl Table {
     /// See [`CompactError`]. The table's rows are as they were.
     pub async fn compact(&self, due: Due) -> Result<Compacted, CompactError> {
         let Due { place, work, inputs: files, .. } = due;
+        let _shared = self.merging.read().await;
+        // Files are all rewritten soon, and may lack columns of the id until then.
+        if self.reshaping().is_some() {
+            return Ok(Compacted::default());
+        }
         let Some(_claim) = Claim::of(&self.busy, place) else { return Ok(Compacted::default()) };
         if !self.holds_all(place, &files) {
             return Ok(Compacted::default());
@@ -131,7 +136,7 @@ impl Table {
         let is_foreign = !self.spec.unique_by.is_empty() && inputs.iter().any(|input| !input.is_ours);
         if work == Work::Merge && is_foreign {
             // Its rows may repeat those of any file of the place.
-            drop((inputs, _claim));
+            drop((inputs, _claim, _shared));
             let files = self.state().files.at(place).to_vec();
             let all = Due::new(place, Work::Rebuild, files, &self.spec, self.env.now());
             return Box::pin(self.compact(all)).await;
@@ -170,7 +175,7 @@ impl Table {
             scheme: self.scheme.clone(),
             env: self.env.clone(),
             runtime: Handle::current(),
-            in_progress: self.in_progress.clone(),
+            uploads: self.uploads.clone(),
             suffix,
             order: order.columns().to_vec(),
             arrived: inputs.iter().map(|input| input.arrived).max().unwrap_or_default(),
@@ -226,19 +231,26 @@ impl Table {
         changes_rows: bool,
     ) -> Result<bool, CommitError> {
         let removes: HashSet<String> = files.iter().map(|file| file.path.clone()).collect();
-        let (mut adds, mut claims, mut filters) = (Vec::new(), Vec::new(), Vec::new());
-        for Made { add, filter, claim } in made {
+        let removes = Arc::new(removes);
+        let (mut adds, mut under_way, mut filters) = (Vec::new(), Vec::new(), Vec::new());
+        for Made { add, filter, under_way: one } in made {
             filters.push((add.file.path.clone(), filter));
             adds.push(add);
-            claims.push(claim);
+            under_way.push(one);
         }
         let adds = Arc::new(adds);
         let mut writing = self.writing.lock().await;
-        let swapped = self.transact(&mut writing, |_| {
-            self.holds_all(place, files).then(|| Change::Replace {
-                adds: adds.clone(),
-                removes: removes.clone(),
-                changes_rows,
+        let swapped = self.transact(&mut writing, |commits| {
+            self.holds_all(place, files).then(|| match changes_rows {
+                // Books have nothing of it: the rows that go are such as other writers had doubled.
+                true => Change::Rows(Rows {
+                    adds: adds.clone(),
+                    removes: removes.clone(),
+                    commits: commits + 1,
+                    changed: BTreeSet::from([place.partition()]),
+                    ..Rows::default()
+                }),
+                false => Change::Replace { adds: adds.clone(), removes: removes.as_ref().clone() },
             })
         });
         let swapped = swapped.await?;
@@ -253,7 +265,7 @@ impl Table {
             let locations = adds.iter().map(|add| add.file.location.clone());
             job::delete(self.store.as_ref(), locations.collect()).await;
         }
-        drop(claims);
+        drop(under_way);
         Ok(swapped)
     }
 }

@@ -3,8 +3,7 @@
 //! Encoding blocks and runs on threads of its own; an upload is a task beside it, a few parts behind. A file that is
 //! being written is known to the vacuum, and has no name in the log before the transaction that replaces its inputs.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -17,12 +16,15 @@ use weir_env::Env;
 use weir_types::{TableName, Timestamp};
 
 use super::CompactError;
+use super::input::notes;
 use super::run::Form;
+use crate::commit::name_in;
 use crate::error::FileError;
 use crate::file::DataFile;
 use crate::filter::Filter;
 use crate::id::Hasher;
 use crate::log::Add;
+use crate::output::UnderWay;
 use crate::place::{Layout, Place};
 use crate::spec::Spec;
 use crate::writer::{Finished, Options, Writer};
@@ -36,28 +38,6 @@ const PIECES_AHEAD: usize = 2;
 /// A file that grew beyond this share of what it should have (percent) ends, whatever was planned.
 const OVERSIZE_PERCENT: u64 = 115;
 
-/// Files that compactions write, which no version names yet.
-pub(crate) type InProgress = Arc<Mutex<HashSet<Path>>>;
-
-/// A file in progress, until it is dropped.
-pub(crate) struct Claim {
-    all: InProgress,
-    location: Path,
-}
-
-impl Claim {
-    fn new(all: &InProgress, location: &Path) -> Self {
-        all.lock().unwrap_or_else(PoisonError::into_inner).insert(location.clone());
-        Self { all: all.clone(), location: location.clone() }
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.location);
-    }
-}
-
 /// What all outputs of a compaction have in common.
 pub(crate) struct Target {
     pub(crate) spec: Spec,
@@ -70,7 +50,7 @@ pub(crate) struct Target {
     pub(crate) scheme: String,
     pub(crate) env: Env,
     pub(crate) runtime: Handle,
-    pub(crate) in_progress: InProgress,
+    pub(crate) uploads: crate::output::Uploads,
     /// What names end in, before their extension.
     pub(crate) suffix: String,
     /// The columns that rows are in the order of, and when the newest arrived.
@@ -86,7 +66,7 @@ pub(crate) struct Target {
 pub(crate) struct Made {
     pub(crate) add: Add,
     pub(crate) filter: Option<Filter>,
-    pub(crate) claim: Claim,
+    pub(crate) under_way: UnderWay,
 }
 
 /// Files whose uploads go on.
@@ -173,9 +153,9 @@ impl Target {
     }
 
     fn begin(self: &Arc<Self>, sample: &RecordBatch) -> Result<Current, CompactError> {
-        let options = Options { row_group_bytes: self.row_group_bytes, sorted_by: &self.order, arrived: self.arrived };
-        let mut writer =
-            Writer::compacted(self.columns.clone(), sample, &options).map_err(|source| self.failed(source))?;
+        let options = Options { row_group_bytes: self.row_group_bytes, sorted_by: &self.order };
+        let writer = Writer::compacted(self.columns.clone(), sample, &options).map_err(|source| self.failed(source))?;
+        let mut writer = writer.with_notes(notes(&self.order, Some(self.arrived)));
         if !self.spec.unique_by.is_empty() {
             writer = writer.with_filter(self.file_rows, &self.scheme);
         }
@@ -186,8 +166,9 @@ impl Target {
 
     /// Stores the pieces of one file as they come. What is not ended is taken back.
     async fn upload(self: Arc<Self>, mut pieces: mpsc::Receiver<Piece>) -> Result<Made, FileError> {
-        let (path, location) = crate::commit::name_in(&self.env, &self.folder, self.layout, self.place, &self.suffix);
-        let claim = Claim::new(&self.in_progress, &location);
+        let name = (u128::from(self.env.random()) << 64) | u128::from(self.env.random());
+        let (path, location) = name_in(&self.folder, self.layout, self.place, name, &self.suffix);
+        let under_way = UnderWay::new(&self.uploads, &location);
         let failed =
             |source: object_store::Error| FileError { verb: "write", path: location.clone(), source: source.into() };
         let mut first = Vec::new();
@@ -238,7 +219,7 @@ impl Target {
         let times = self.spec.partition_by.column().and_then(|column| statistics.times(&self.columns, column));
         let (place, modified) = (self.place, self.env.now());
         let file = DataFile { location, path, size, rows: Some(rows), place, times, modified };
-        Ok(Made { add: Add { file, statistics }, filter, claim })
+        Ok(Made { add: Add { file, statistics }, filter, under_way })
     }
 }
 
