@@ -26,6 +26,7 @@ mod query;
 mod schemas;
 mod status;
 mod streams;
+mod system;
 mod tables;
 mod tail;
 mod upkeep;
@@ -45,6 +46,8 @@ pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
 pub use schemas::Catalog;
 pub use status::{
-    FilesStatus, FunctionStatus, LookupStatus, QueueStatus, ShardStatus, Status, StreamStatus, TableStatus,
+    FilesStatus, FunctionStatus, LookupStatus, PARTITIONS_LISTED_MAX, PartitionStatus, QueueStatus, ShardStatus,
+    Status, StreamStatus, TableStatus,
 };
+pub use system::SystemTableError;
 pub use tail::{TailError, TailPage, TailRecord};

@@ -234,8 +234,13 @@ impl Table {
 
     /// Returns a name that no file has had.
     pub(crate) fn name_file(&self, place: Place) -> (String, Path) {
-        let name =
-            format!("{}part-{:016x}{:016x}.parquet", self.layout.folder(place), self.env.random(), self.env.random());
+        let name = (u128::from(self.env.random()) << 64) | u128::from(self.env.random());
+        self.named_file(place, name)
+    }
+
+    /// Returns the path of a file that has a name already, and where in the store it is.
+    pub(crate) fn named_file(&self, place: Place, name: u128) -> (String, Path) {
+        let name = format!("{}part-{name:032x}.parquet", self.layout.folder(place));
         let location = name.split('/').fold(self.folder.clone(), |folder, part| folder.join(part));
         (name, location)
     }

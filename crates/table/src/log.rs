@@ -10,6 +10,7 @@ use arrow::array::{
     Array, AsArray, Int64Array, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray,
 };
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
+use bytes::Bytes;
 use delta_kernel::engine::arrow_conversion::{TryFromArrow, TryFromKernel};
 use delta_kernel::engine::arrow_data::{ArrowEngineData, EngineDataArrowExt};
 use delta_kernel::expressions::ColumnName;
@@ -31,6 +32,7 @@ use weir_env::Env;
 use crate::columns::Addition;
 use crate::committer::{self, AttemptSlot, Found, PutIfAbsent};
 use crate::file::DataFile;
+use crate::metadata;
 use crate::outcome::SourceId;
 use crate::partition;
 use crate::place::{BUCKET_COLUMN, DAY_COLUMN, HOUR_COLUMN, Layout};
@@ -44,6 +46,8 @@ pub(crate) const ENGINE_NAME: &str = "weir/";
 /// The application transaction that counts commits of rows: it tells two writers apart even if they read different
 /// sources.
 const COMMITS_APP: &str = "weir";
+/// What the log calls a change of columns with all of its files.
+pub(crate) const RESHAPE: &str = "REWRITE COLUMNS";
 /// Before a source's name: its application transaction.
 const SOURCE_APP: &str = "weir/";
 /// Before a partition's name: the number of the last commit of rows that changed its rows.
@@ -143,6 +147,14 @@ pub(crate) enum Change {
     Replace { adds: Arc<Vec<Add>>, removes: HashSet<String> },
     /// Columns.
     Columns(Vec<Addition>),
+    /// Columns, and all files for files in their form. `fills` says that rows have values that they had not.
+    Reshape {
+        adds: Arc<Vec<Add>>,
+        removes: HashSet<String>,
+        columns: SchemaRef,
+        properties: Vec<(&'static str, String)>,
+        fills: bool,
+    },
 }
 
 /// What a commit of rows changes.
@@ -246,6 +258,7 @@ impl Log {
             env: self.env.clone(),
             runtime: ENGINE_RUNTIME.handle().clone(),
             attempt,
+            appended: Bytes::new(),
         })
     }
 
@@ -389,7 +402,7 @@ impl Log {
         let running = self.running.clone().lock_owned().await;
         let work = move |log: &Self| {
             let _running = running;
-            log.transact(snapshot, change, &shape, log.committer(attempt))
+            log.transact(snapshot, change, &shape, attempt)
         };
         self.blocking(work).await.unwrap_or_else(Outcome::Failed)
     }
@@ -418,10 +431,13 @@ impl Log {
         snapshot: SnapshotRef,
         change: Change,
         shape: &Shape,
-        committer: Box<PutIfAbsent>,
+        attempt: AttemptSlot,
     ) -> Result<Outcome, KernelError> {
         let engine = self.engine.as_ref();
         let add = |adds: &[Add]| add_batch(adds, shape);
+        let mut committer = self.committer(attempt);
+        // The kernel does not know what is added to its commit: what it makes of it is not what was committed.
+        let mut reload = false;
         let transaction = match change {
             Change::Rows(rows) => {
                 let operation = UpdateTableOperation::StreamingUpdate;
@@ -453,6 +469,20 @@ impl Log {
                 transaction.add_files(Box::new(add(&adds)?));
                 transaction
             }
+            Change::Reshape { adds, removes, columns, properties, fills } => {
+                committer.appended = metadata::action(&snapshot, &columns, &shape.layout.fields(), &properties)?;
+                reload = true;
+                let operation = UpdateTableOperation::Custom(RESHAPE.to_owned());
+                let builder = snapshot.clone().update_table(operation, ENGINE_INFO, fills);
+                let mut transaction = builder.build(engine, committer)?;
+                if !self.remove(&mut transaction, &snapshot, &removes)? {
+                    return Ok(Outcome::Conflict);
+                }
+                if !adds.is_empty() {
+                    transaction.add_files(Box::new(add_batch(&adds, &Shape { columns, ..shape.clone() })?));
+                }
+                transaction
+            }
             Change::Columns(additions) => {
                 let mut builder = snapshot.update_table(UpdateTableOperation::AlterTable, ENGINE_INFO, false);
                 for Addition { parent, field } in additions {
@@ -466,8 +496,8 @@ impl Log {
             CommitResult::Committed(committed) => {
                 let since_checkpoint = committed.post_commit_stats().commits_since_checkpoint;
                 let snapshot = match committed.post_commit_snapshot() {
-                    Some(snapshot) => snapshot.clone(),
-                    None => Snapshot::builder_for(&self.root).build(engine)?,
+                    Some(snapshot) if !reload => snapshot.clone(),
+                    _ => Snapshot::builder_for(&self.root).build(engine)?,
                 };
                 Ok(Outcome::Committed { snapshot, since_checkpoint })
             }

@@ -126,6 +126,8 @@ pub(crate) struct State {
     pub(crate) open: Buffer,
     /// The first version that another writer made, if one did.
     pub(crate) fenced: Option<u64>,
+    /// A change of columns that files have to follow first.
+    pub(crate) waiting: Option<Arc<crate::reshape::Waiting>>,
 }
 
 /// A buffer that a commit is about.

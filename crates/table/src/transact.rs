@@ -14,8 +14,10 @@ use std::collections::HashSet;
 
 use delta_kernel::{KernelError, SnapshotRef};
 
+use crate::columns;
 use crate::committer::{AttemptSlot, Found};
 use crate::error::CommitError;
+use crate::evolve::Plan;
 use crate::log::{Change, Log, Outcome, Rows, Shape};
 use crate::table::{Counters, Files, InFlight, Own, State, Table, Writing};
 use crate::witness::Prepared;
@@ -134,6 +136,16 @@ impl Table {
                     state.files.changed(|file| removes.contains(&file.path), adds.iter().map(|add| add.file.clone()));
                 self.forget(&removes);
             }
+            Change::Reshape { adds, removes, fills, .. } => {
+                if fills {
+                    // Rows have other values: the next commit of rows notes it.
+                    writing.foreign.extend(adds.iter().map(|add| add.file.place.partition()));
+                }
+                state.columns = Log::columns(&snapshot).map_err(|error| self.failed(error))?;
+                state.files = Files::new(adds.iter().map(|add| add.file.clone()).collect());
+                state.waiting = None;
+                self.forget(&removes);
+            }
             Change::Columns(_) => state.columns = Log::columns(&snapshot).map_err(|error| self.failed(error))?,
         }
         state.version = snapshot.version();
@@ -193,6 +205,15 @@ impl Table {
         let places = contents.files.iter().map(|file| file.place);
         writing.foreign.extend(foreign.partitions_of(&contents.changed, places));
         state.files = Files::new(contents.files);
+        if state.columns != contents.columns && state.waiting.is_some() {
+            // Ours, whose reply was lost; or another writer's, after which the way is worked out anew.
+            let wants = columns::stored_schema(&self.spec.name, &self.spec.columns).ok();
+            let plan = wants
+                .and_then(|wants| Plan::new(&self.spec.name, &contents.columns, &wants, &self.spec.evolution).ok());
+            if plan.is_some_and(|plan| !plan.rewrites()) {
+                state.waiting = None;
+            }
+        }
         state.columns = contents.columns;
         state.changed = contents.changed.into();
         state.version = contents.version;

@@ -130,7 +130,7 @@ impl Pipeline {
         let (stop, stopping) = watch::channel(false);
         let trouble = Arc::new(Trouble::default());
         let reader = Reader::new(parts.clone(), from, batches, trouble.clone(), stopping.clone());
-        let applier = Applier::new(parts.clone(), incoming, applied_to, trouble.clone());
+        let applier = Applier::new(parts.clone(), incoming, applied_to, trouble.clone(), stopping.clone());
         let tasks = vec![tokio::spawn(reader.run()), tokio::spawn(applier.run())];
         Self { parts, applied, trouble, stop, tasks: Mutex::new(tasks) }
     }
@@ -158,7 +158,11 @@ impl Pipeline {
     }
 
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.get()
+        let reshaping = self.parts.table.reshaping().map(|reshaping| reshaping.to_string());
+        match (self.trouble.get(), reshaping) {
+            (Some(trouble), Some(reshaping)) => Some(format!("{reshaping}; {trouble}")),
+            (trouble, reshaping) => trouble.or(reshaping),
+        }
     }
 
     /// Records that were gone before they could be read, since the start.
