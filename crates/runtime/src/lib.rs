@@ -43,7 +43,7 @@ pub use door::{
 };
 pub use folder::{Folder, FolderError};
 pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
-pub use ledger::BookError;
+pub use ledger::{BookError, Checked, Depth as LedgerDepth, LedgerError, LedgerReport};
 pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
 pub use schemas::Catalog;

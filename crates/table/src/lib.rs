@@ -68,6 +68,7 @@ mod foreign;
 mod generation;
 mod grow;
 mod id;
+mod identify;
 mod local;
 mod log;
 mod merge;
@@ -101,6 +102,7 @@ pub use error::{
 pub use evolution::{ColumnChange, ColumnPath, Evolution, Reshaping, Rewriting};
 pub use file::DataFile;
 pub use finality::Lifecycle;
+pub use identify::Keys;
 pub use local::LocalStore;
 pub use outcome::{Appended, Committed, Merged, Pending, Reason, Refused, SourceId, Stats, Vacuumed, View};
 pub use partition::Partition;

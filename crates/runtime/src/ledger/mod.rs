@@ -10,10 +10,15 @@
 //! Invariants: a commit of a table is booked before it is made; what is trimmed has been booked; booking holds nobody up but
 //! the commit that it is about.
 
+mod check;
 mod covered;
+mod letters;
+mod naming;
+mod report;
 mod round;
 mod shards;
 mod upkeep;
+mod verify;
 mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +30,9 @@ use weir_machine::{Owner, SubmitError};
 use weir_table::{AuditError, Place, Table};
 use weir_types::Tally;
 
+pub use self::check::LedgerError;
 pub(crate) use self::covered::{Covered, CoveredPage};
+pub use self::report::{Checked, Depth, LedgerReport};
 pub(crate) use self::round::{Count, keep_books};
 pub(crate) use self::shards::Shards;
 pub(crate) use self::witness::Bookkeeper;
@@ -41,6 +48,8 @@ pub(crate) struct Books {
     made: Mutex<BTreeMap<String, u64>>,
     /// Why nothing can be booked, if nothing can.
     trouble: Mutex<Option<String>>,
+    /// What the last checks came to.
+    checks: Mutex<check::Checks>,
     /// One round at a time.
     rounds: tokio::sync::Mutex<()>,
 }
@@ -60,7 +69,8 @@ impl Books {
     pub fn new(env: Env, owner: Owner<Ledger>) -> Arc<Self> {
         let shards = Shards::new(&owner);
         let (doors, made, trouble) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Arc::new(Self { env, owner, shards, doors, made, trouble, rounds: tokio::sync::Mutex::default() })
+        let checks = Mutex::new(check::Checks::begin(env.elapsed()));
+        Arc::new(Self { env, owner, shards, doors, made, trouble, checks, rounds: tokio::sync::Mutex::default() })
     }
 
     /// Reads the books.
