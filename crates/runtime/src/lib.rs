@@ -24,6 +24,7 @@ mod node;
 mod opening;
 mod pipeline;
 mod query;
+mod rollup;
 mod schemas;
 mod status;
 mod streams;
@@ -46,6 +47,7 @@ pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
 pub use ledger::{BookError, Checked, Depth as LedgerDepth, LedgerError, LedgerReport};
 pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
+pub use rollup::{RefreshError, RollupStatus};
 pub use schemas::Catalog;
 pub use status::{
     FilesStatus, FunctionStatus, LookupStatus, PARTITIONS_LISTED_MAX, PartitionStatus, QueueStatus, ShardStatus,

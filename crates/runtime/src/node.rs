@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use object_store::path::Path as ObjectPath;
 use tokio::task::JoinHandle;
 use url::Url;
-use weir_config::{Body, FunctionPlan, On, Plan, SchedulePlan};
+use weir_config::{Body, FunctionPlan, On, Plan, SchedulePlan, TableSource};
 use weir_env::Env;
 use weir_function::{LookupError, SqlError};
 use weir_lambda::{Host, HostError, Options as HostOptions, Versions};
@@ -32,6 +32,7 @@ use crate::ledger::{BookError, Bookkeeper, Books, Count, Covered};
 use crate::lookups::LookupSet;
 use crate::opening::{self, Opening};
 use crate::pipeline::{Parts, Pipeline};
+use crate::rollup::{self, OpenRollup};
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
 use crate::tables::{Feeds, Planned};
@@ -175,6 +176,12 @@ pub enum StartError {
         #[source]
         source: object_store::Error,
     },
+    /// Rollups are made of each other.
+    #[error("table `{table}` is made of itself, by way of others")]
+    RollupLoop {
+        /// One of them.
+        table: TableName,
+    },
     /// Handlers can't be run here.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -236,6 +243,7 @@ pub struct Node {
     host: Option<Arc<Host>>,
     versions: Owner<Versions>,
     pipelines: BTreeMap<TableName, Pipeline>,
+    rollups: BTreeMap<TableName, OpenRollup>,
     dead_letters: DeadLetters,
     actions: Actions,
     room: Room,
@@ -294,7 +302,7 @@ impl Node {
         };
         let plans: BTreeMap<FunctionName, Arc<FunctionPlan>> =
             plan.functions.into_iter().map(|(name, plan)| (name, Arc::new(plan))).collect();
-        let around = Around {
+        let of_functions = Around {
             env: &env,
             engine: &*engine,
             snapshots: &snapshots,
@@ -310,12 +318,14 @@ impl Node {
         };
         let mut functions = Functions::new();
         for (name, plan) in plans.iter().filter(|(_, plan)| needs_outbox(plan)) {
-            functions.insert(name.clone(), OpenFunction::open(plan.clone(), &around).await?);
+            functions.insert(name.clone(), OpenFunction::open(plan.clone(), &of_functions).await?);
         }
 
         let feeds = Feeds { plans: &plans, functions: &functions, streams: &streams, lookups: &lookups };
         let mut parts = Vec::new();
-        for table in plan.tables.into_values() {
+        let (rollups, tables): (Vec<_>, Vec<_>) =
+            plan.tables.into_values().partition(|table| matches!(table.source, TableSource::Rollup(_)));
+        for table in tables {
             let redrive = StreamName::of_redrive("table", table.name.as_str());
             let settings = Settings { shards: 1, retention: REDRIVE_RETENTION, retention_bytes: None };
             let redrive = Stream::open(&*engine, snapshots.clone(), env.clone(), redrive, settings).await?;
@@ -335,10 +345,10 @@ impl Node {
             }
         }))
         .await?;
-        let of_functions =
+        let own_streams =
             functions.values().flat_map(|function| std::iter::once(&function.stream).chain(&function.redrive));
         let of_tables = opened.iter().flat_map(|(planned, ..)| &planned.sources).map(|source| &source.stream);
-        for stream in streams.values().map(|stream| &stream.stream).chain(of_functions).chain(of_tables) {
+        for stream in streams.values().map(|stream| &stream.stream).chain(own_streams).chain(of_tables) {
             for shard in stream.shards() {
                 books.open_shard(shard).await.map_err(|source| StartError::OpenBooks { source })?;
             }
@@ -368,8 +378,11 @@ impl Node {
             };
             pipelines.insert(planned.spec.name.clone(), Pipeline::start(parts));
         }
+        let queries = weir_query::Engine::new(env.clone(), options.query, &folder.spill())?;
+        let around = rollup::Around { env: &env, folder: &folder, lookups: &lookups, queries: &queries, books: &books };
+        let rollups = rollup::open(rollups, rollup::sources(&pipelines), &around).await?;
         for function in functions.values() {
-            function.start(&around).await?;
+            function.start(&of_functions).await?;
         }
         start_schedules(&env, &plan.schedules, &functions).await;
         let around = files::Around {
@@ -380,7 +393,6 @@ impl Node {
             functions: &functions,
         };
         let files = planned_files.into_iter().map(|planned| OpenFiles::start(planned, &around)).collect();
-        let queries = weir_query::Engine::new(env.clone(), options.query, &folder.spill())?;
         let node = Arc::new(Self {
             room: Room::new(env.clone()),
             env,
@@ -397,6 +409,7 @@ impl Node {
             host,
             versions,
             pipelines,
+            rollups,
             dead_letters,
             actions: Actions::new(actions),
             queries,
@@ -425,6 +438,7 @@ impl Node {
             host.close().await;
         }
         futures::future::join_all(self.pipelines.values().map(Pipeline::stop)).await;
+        futures::future::join_all(self.rollups.values().map(OpenRollup::stop)).await;
         self.queues.close().await;
         if let Err(error) = self.book(Count::All).await {
             tracing::warn!(error = crate::pipeline::chain(&error), "the next start counts the streams' ends again");
@@ -517,6 +531,16 @@ impl Node {
 
     pub(crate) fn pipelines(&self) -> &BTreeMap<TableName, Pipeline> {
         &self.pipelines
+    }
+
+    pub(crate) fn rollups(&self) -> &BTreeMap<TableName, OpenRollup> {
+        &self.rollups
+    }
+
+    /// Returns every table: those that pipelines fill, and rollups.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (&TableName, &Arc<Table>)> {
+        let filled = self.pipelines.iter().map(|(name, pipeline)| (name, pipeline.table()));
+        filled.chain(self.rollups.iter().map(|(name, rollup)| (name, rollup.table())))
     }
 
     pub(crate) fn dead_letters(&self) -> &DeadLetters {

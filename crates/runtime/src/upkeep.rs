@@ -82,9 +82,9 @@ impl Node {
     }
 
     async fn upkeep_tables(&self, vacuum: bool) {
-        for (name, pipeline) in self.pipelines() {
+        for (name, table) in self.tables() {
             loop {
-                match pipeline.table().merge().await {
+                match table.merge().await {
                     Ok(merged) => {
                         if merged.files_in > 0 {
                             tracing::info!(table = %name, files_in = merged.files_in, files_out = merged.files_out, rows = merged.rows, "small files were merged");
@@ -100,7 +100,7 @@ impl Node {
                 }
             }
             if vacuum {
-                match pipeline.table().vacuum(VACUUM_KEEP).await {
+                match table.vacuum(VACUUM_KEEP).await {
                     Ok(vacuumed) if vacuumed.files + vacuumed.log_files > 0 => {
                         tracing::info!(table = %name, files = vacuumed.files, bytes = vacuumed.bytes, "dead files were deleted");
                     }

@@ -52,6 +52,7 @@ pub struct Table {
     pub(crate) writing: tokio::sync::Mutex<Writing>,
     pub(crate) appending: tokio::sync::Mutex<()>,
     state: Mutex<State>,
+    versions: tokio::sync::watch::Sender<u64>,
     pub(crate) filters: Cache<Filter>,
     pub(crate) ids: Cache<[u128]>,
     pub(crate) footers: Cache<Footer>,
@@ -241,6 +242,7 @@ impl Table {
             merging: tokio::sync::Mutex::new(()),
             writing: tokio::sync::Mutex::new(writing),
             appending: tokio::sync::Mutex::new(()),
+            versions: tokio::sync::watch::Sender::new(state.version),
             state: Mutex::new(state),
             counters: Counters::default(),
             witness,
@@ -253,6 +255,23 @@ impl Table {
 
     pub(crate) fn event_time(&self) -> Option<String> {
         self.spec.partition_by.column().map(str::to_owned)
+    }
+
+    /// Tells whoever watches that readers see another version.
+    pub(crate) fn announce(&self) {
+        let version = self.state().version;
+        self.versions.send_if_modified(|known| std::mem::replace(known, version) != version);
+    }
+
+    /// Returns the version that readers see, and wakes whoever waits for another one.
+    pub fn watch(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.versions.subscribe()
+    }
+
+    /// Returns what tells this table from another one that was made in its place: a table that was deleted and made again
+    /// counts its commits anew.
+    pub fn identity(&self) -> &str {
+        &self.scheme
     }
 
     /// Returns the settings that the table was opened with.

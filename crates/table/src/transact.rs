@@ -65,6 +65,7 @@ impl Table {
             match self.log.commit(writing.snapshot.clone(), change.clone(), self.shape(), attempt).await {
                 Outcome::Committed { snapshot, since_checkpoint } => {
                     self.apply(writing, change, snapshot)?;
+                    self.announce();
                     writing.since_checkpoint = since_checkpoint;
                     if is_wanted {
                         return Ok(true);
@@ -214,6 +215,8 @@ impl Table {
         state.changed = contents.changed.into();
         state.version = contents.version;
         writing.snapshot = snapshot;
+        drop(state);
+        self.announce();
         Ok(())
     }
 
