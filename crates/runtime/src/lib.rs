@@ -50,8 +50,9 @@ pub use query::QueryFailed;
 pub use rollup::{RefreshError, RollupStatus};
 pub use schemas::Catalog;
 pub use status::{
-    FilesStatus, FunctionStatus, LookupStatus, PARTITIONS_LISTED_MAX, PartitionStatus, QueueStatus, ShardStatus,
-    Status, StreamStatus, TableStatus,
+    FilesStatus, FunctionStatus, LedgerStatus, LookupStatus, PARTITIONS_LISTED_MAX, PartitionStatus, QueueStatus,
+    ShardStatus, Status, StreamStatus, TableStatus,
 };
 pub use system::SystemTableError;
 pub use tail::{TailError, TailPage, TailRecord};
+pub use weir_ledger::Choice as LedgerChoice;

@@ -324,15 +324,8 @@ impl OpenFunction {
             if let Some(said) = spoken.saying.pick(&reached) {
                 let (function, outbox) = (self.plan.name.to_string(), self.log_of(shard));
                 let hours = said.hours.into_iter().collect();
-                all.push(FunctionHours {
-                    function,
-                    outbox,
-                    source,
-                    number: said.number,
-                    since,
-                    hours,
-                    lost: said.lost,
-                });
+                let (number, lost, reached) = (said.number, said.lost, said.reached.unwrap_or(reached));
+                all.push(FunctionHours { function, outbox, source, number, since, hours, lost, reached });
             }
         }
         all

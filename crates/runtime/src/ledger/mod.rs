@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use weir_env::Env;
-use weir_ledger::{Booked, Command, DoorCounts, Ledger, Opened, PlaceKey};
+use weir_ledger::{Booked, Changes, Command, DoorCounts, Ledger, Opened, PlaceKey};
 use weir_machine::{Owner, SubmitError};
 use weir_table::{AuditError, Place, Table};
 use weir_types::Tally;
@@ -112,6 +112,28 @@ impl Books {
             self.submit(Command::Closed { tables: gone }).await?;
         }
         Ok(())
+    }
+
+    /// Returns how often each partition's rows were changed, by table, day and hour: the most of its buckets.
+    pub fn changes(&self) -> BTreeMap<(String, Option<i32>, Option<u8>), Changes> {
+        let mut changes: BTreeMap<(String, Option<i32>, Option<u8>), Changes> = BTreeMap::new();
+        let commits = |table: &str| self.made.lock().unwrap_or_else(PoisonError::into_inner).get(table).copied();
+        let tables: Vec<String> = self.read(|ledger| ledger.tables.keys().cloned().collect());
+        for table in tables {
+            let made = commits(&table).unwrap_or(0);
+            let stock = self.read(|ledger| {
+                let book = ledger.tables.get(&table)?;
+                book.stock(book.booked(made.max(book.commits)))
+            });
+            for (place, stock) in stock.unwrap_or_default() {
+                let (day, hour) = place.partition();
+                let of = changes.entry((table.clone(), day, hour)).or_default();
+                if stock.changes.total() > of.total() {
+                    *of = stock.changes;
+                }
+            }
+        }
+        changes
     }
 
     /// Returns the last number that is booked of an outbox.

@@ -347,8 +347,10 @@ impl<'a> Search<'a> {
     ) -> Result<(), Unnamed> {
         let Ok(mut keys) = self.pipeline.table().keys_of(file).await else { return Ok(()) };
         while let Ok(Some(keys)) = keys.try_next().await {
-            for id in keys.ids.into_iter().filter(|id| slice.holds(*id) && difference.expects(*id)) {
-                difference.find(id).map_err(|_| Unnamed::Full)?;
+            for id in keys.ids.into_iter().filter(|id| slice.holds(*id)) {
+                if difference.expects(id) {
+                    difference.find(id).map_err(|_| Unnamed::Full)?;
+                }
             }
         }
         Ok(())
