@@ -9,6 +9,7 @@ mod dead_letters;
 mod error;
 mod functions;
 mod invoke;
+mod ledger;
 mod listen;
 mod metrics;
 mod query;
@@ -22,6 +23,7 @@ mod tables;
 
 pub use dead_letters::{ActRequest, LetterQuery, View};
 pub use error::{ErrorBody, ErrorCode, ErrorReply};
+pub use ledger::{AcceptRequest, LedgerQuery};
 pub use listen::{CONNECTIONS_MAX, GRACE, HEAD_TIMEOUT, ServeError, serve};
 pub use query::QueryRequest;
 pub use rows::RowFormat;
