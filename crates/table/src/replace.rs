@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use futures::{FutureExt, Stream};
+use futures::Stream;
 use weir_types::Tally;
 
 use crate::buffer::Keys;
@@ -116,7 +116,8 @@ impl Table {
         }
         // One that is gone by now was replaced by others, whose footers are read later.
         let files = self.files_of(key);
-        stream::iter(&files).for_each_concurrent(FOOTERS_AT_ONCE, |file| self.tally_of(file).map(drop)).await;
+        let read = stream::iter(files).map(|file| async move { drop(self.tally_of(&file).await) });
+        read.buffer_unordered(FOOTERS_AT_ONCE).for_each(|()| async {}).await;
         Ok(())
     }
 
@@ -179,7 +180,8 @@ impl Table {
         let mut removed: BTreeMap<Place, Tally> = BTreeMap::new();
         // Nobody else is told.
         if self.witness.is_some() {
-            let tallies = stream::iter(old).map(|file| async move { Ok((file.place, self.tally_of(file).await?)) });
+            let files = old.to_vec();
+            let tallies = stream::iter(files).map(|file| async move { Ok((file.place, self.tally_of(&file).await?)) });
             let mut tallies = pin!(tallies.buffer_unordered(FOOTERS_AT_ONCE));
             while let Some((place, tally)) = tallies.try_next().await? {
                 removed.entry(place).or_default().merge(tally);
