@@ -18,6 +18,7 @@ mod exhausted;
 mod files;
 mod folder;
 mod function;
+mod ledger;
 mod lookups;
 mod node;
 mod opening;
@@ -43,6 +44,7 @@ pub use door::{
 };
 pub use folder::{Folder, FolderError};
 pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
+pub use ledger::BookError;
 pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
 pub use rollup::{RefreshError, RollupStatus};

@@ -28,6 +28,7 @@ use crate::door::Room;
 use crate::files::{self, Files, OpenFiles};
 use crate::folder::{Folder, FolderError};
 use crate::function::{Around, Functions, OpenFunction, OutboxError, Scheduled, needs_outbox};
+use crate::ledger::{BookError, Bookkeeper, Books, Count, Covered};
 use crate::lookups::LookupSet;
 use crate::opening::{self, Opening};
 use crate::pipeline::{Parts, Pipeline};
@@ -196,6 +197,22 @@ pub enum StartError {
     /// What a function has done can't be read.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
+    /// A table's book can't be opened.
+    #[error("open the book of table `{table}`")]
+    Books {
+        /// The table.
+        table: String,
+        /// The cause.
+        #[source]
+        source: BookError,
+    },
+    /// The ledger's books can't be opened.
+    #[error("open the ledger's books")]
+    OpenBooks {
+        /// The cause.
+        #[source]
+        source: SubmitError,
+    },
     /// A name of weir's own is taken by the plan.
     #[error("`{DEAD_LETTERS}` and `{ACTIONS}` are streams and tables of weir's own: name yours otherwise")]
     Reserved,
@@ -231,6 +248,7 @@ pub struct Node {
     actions: Actions,
     room: Room,
     pub(crate) queries: weir_query::Engine,
+    books: Arc<Books>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -255,6 +273,7 @@ impl Node {
         let checkpoints: Owner<Checkpoints> = machine(&*engine, &snapshots, &env).await?;
         let versions: Owner<Versions> = machine(&*engine, &snapshots, &env).await?;
         let taken: Owner<Files> = machine(&*engine, &snapshots, &env).await?;
+        let books = Books::new(env.clone(), machine(&*engine, &snapshots, &env).await?);
         let catalog = Catalog::new(registry);
         let opening = Opening { env: &env, engine: &*engine, snapshots: &snapshots, catalog: &catalog };
 
@@ -295,6 +314,7 @@ impl Node {
             dead_letters: &dead_letters,
             host: host.as_deref(),
             versions: &versions,
+            books: &books,
         };
         let mut functions = Functions::new();
         for (name, plan) in plans.iter().filter(|(_, plan)| needs_outbox(plan)) {
@@ -314,15 +334,27 @@ impl Node {
         parts.push(Planned::of_dead_letters(dead));
         parts.push(Planned::of_actions(actions.clone())?);
         let opened = futures::future::try_join_all(parts.into_iter().map(|planned| {
-            let (env, folder) = (env.clone(), folder.clone());
+            let (env, folder, books) = (env.clone(), folder.clone(), books.clone());
             async move {
-                let (table, store) = planned.open(&folder, &env).await?;
-                Ok::<_, StartError>((planned, table, store))
+                let covered = Arc::new(Covered::default());
+                let name = planned.spec.name.to_string();
+                let witness = Arc::new(Bookkeeper::new(name.clone(), books.clone(), covered.clone()));
+                let (table, store) = planned.open(&folder, &env, witness).await?;
+                books.open_table(&table).await.map_err(|source| StartError::Books { table: name, source })?;
+                Ok::<_, StartError>((planned, table, store, covered))
             }
         }))
         .await?;
+        let of_functions =
+            functions.values().flat_map(|function| std::iter::once(&function.stream).chain(&function.redrive));
+        let of_tables = opened.iter().flat_map(|(planned, ..)| &planned.sources).map(|source| &source.stream);
+        for stream in streams.values().map(|stream| &stream.stream).chain(of_functions).chain(of_tables) {
+            for shard in stream.shards() {
+                books.open_shard(shard).await.map_err(|source| StartError::OpenBooks { source })?;
+            }
+        }
         let mut pipelines = BTreeMap::new();
-        for (planned, table, store) in opened {
+        for (planned, table, store, covered) in opened {
             refuse_ahead_of_log(&planned, &table)?;
             let own = planned.spec.name.as_str() == DEAD_LETTERS;
             let parts = Parts {
@@ -341,6 +373,8 @@ impl Node {
                 freshness: planned.spec.freshness,
                 commit_bytes: planned.spec.commit_bytes,
                 lost: AtomicU64::new(0),
+                books: books.clone(),
+                covered,
             };
             pipelines.insert(planned.spec.name.clone(), Pipeline::start(parts));
         }
@@ -379,6 +413,7 @@ impl Node {
             dead_letters,
             actions: Actions::new(actions),
             queries,
+            books,
             tasks: Mutex::default(),
         });
         node.start_parking();
@@ -405,6 +440,9 @@ impl Node {
         futures::future::join_all(self.pipelines.values().map(Pipeline::stop)).await;
         futures::future::join_all(self.rollups.values().map(OpenRollup::stop)).await;
         self.queues.close().await;
+        if let Err(error) = self.book(Count::All).await {
+            tracing::warn!(error = crate::pipeline::chain(&error), "the next start counts the streams' ends again");
+        }
         for stream in self.all_streams() {
             if let Err(error) = stream.snapshot().await {
                 tracing::warn!(stream = %stream.name(), %error, "the next start reads the stream's end again");
@@ -515,6 +553,10 @@ impl Node {
 
     pub(crate) fn checkpoints(&self) -> &Owner<Checkpoints> {
         &self.checkpoints
+    }
+
+    pub(crate) fn books(&self) -> &Arc<Books> {
+        &self.books
     }
 
     pub(crate) fn room(&self) -> &Room {

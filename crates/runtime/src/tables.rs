@@ -11,7 +11,7 @@ use weir_function::{Function, SqlFunction};
 use weir_schema::columns::{Past, past};
 use weir_schema::{Schema, arrow_schema};
 use weir_stream::Stream;
-use weir_table::{Evolution, LocalStore, PartitionBy, Rewriting, Rule, Spec, Table};
+use weir_table::{Evolution, LocalStore, PartitionBy, Rewriting, Rule, Spec, Table, Witness};
 use weir_types::{FunctionName, StreamName};
 
 use crate::dead::{ACTIONS, ACTIONS_SQL, DEAD_LETTERS};
@@ -151,8 +151,13 @@ impl Planned {
     }
 
     /// Opens the table itself, and makes it if it is new.
-    pub async fn open(&self, folder: &Folder, env: &Env) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
-        open(&self.spec, self.location.as_ref(), folder, env).await
+    pub async fn open(
+        &self,
+        folder: &Folder,
+        env: &Env,
+        witness: Arc<dyn Witness>,
+    ) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
+        open(&self.spec, self.location.as_ref(), (folder, env), Some(witness)).await
     }
 }
 
@@ -169,8 +174,8 @@ pub(crate) fn partition_by(plan: &weir_config::PartitionBy) -> PartitionBy {
 pub(crate) async fn open(
     spec: &Spec,
     location: Option<&Url>,
-    folder: &Folder,
-    env: &Env,
+    (folder, env): (&Folder, &Env),
+    witness: Option<Arc<dyn Witness>>,
 ) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
     let (store, root): (Arc<dyn ObjectStore>, Url) = match location {
         Some(location) if location.scheme() != "file" => {
@@ -193,6 +198,10 @@ pub(crate) async fn open(
             (Arc::new(LocalStore::new()), root)
         }
     };
-    let table = Table::open(spec.clone(), store.clone(), root, env.clone()).await?;
+    let (spec, env) = (spec.clone(), env.clone());
+    let table = match witness {
+        Some(witness) => Table::open_witnessed(spec, store.clone(), root, env, witness).await?,
+        None => Table::open(spec, store.clone(), root, env).await?,
+    };
     Ok((table, store))
 }

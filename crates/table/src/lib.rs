@@ -79,7 +79,9 @@ mod partition;
 mod place;
 mod reader;
 mod replace;
+mod replacing;
 mod reshape;
+mod rewrite;
 mod route;
 mod spec;
 mod statistics;
@@ -87,6 +89,7 @@ mod table;
 mod time;
 mod transact;
 mod vacuum;
+mod values;
 mod witness;
 mod writer;
 

@@ -86,16 +86,37 @@ impl Reader {
         table: &TableName,
         columns: &SchemaRef,
     ) -> Result<BoxStream<'static, Result<RecordBatch, FileError>>, FileError> {
+        self.stream(None, table, columns)
+    }
+
+    /// Streams the rows of one row group, likewise.
+    pub(crate) fn group_as(
+        self,
+        group: usize,
+        table: &TableName,
+        columns: &SchemaRef,
+    ) -> Result<BoxStream<'static, Result<RecordBatch, FileError>>, FileError> {
+        self.stream(Some(group), table, columns)
+    }
+
+    fn stream(
+        self,
+        group: Option<usize>,
+        table: &TableName,
+        columns: &SchemaRef,
+    ) -> Result<BoxStream<'static, Result<RecordBatch, FileError>>, FileError> {
         let file = self.file;
         let roots = self.metadata.parquet_schema().root_schema().get_fields();
         let wanted = roots.iter().enumerate().filter(|(_, root)| columns.field_with_name(root.name()).is_ok());
         let mask =
             ProjectionMask::roots(self.metadata.parquet_schema(), wanted.map(|(index, _)| index).collect::<Vec<_>>());
-        let stream = ParquetRecordBatchStreamBuilder::new_with_metadata(self.input, self.metadata)
+        let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(self.input, self.metadata)
             .with_batch_size(BATCH_ROWS)
-            .with_projection(mask)
-            .build()
-            .map_err(|source| failed(&file, source))?;
+            .with_projection(mask);
+        if let Some(group) = group {
+            builder = builder.with_row_groups(vec![group]);
+        }
+        let stream = builder.build().map_err(|source| failed(&file, source))?;
         let (table, columns) = (table.clone(), columns.clone());
         Ok(stream
             .map(move |batch| {

@@ -6,13 +6,12 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::pin::pin;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use futures::Stream;
+use futures::{FutureExt, Stream};
 use weir_types::Tally;
 
 use crate::buffer::Keys;
@@ -73,7 +72,7 @@ impl Table {
             return Err(error);
         }
         let new = Arc::new(New::of(std::mem::take(&mut filling.stored)));
-        self.warm_footers(key).await?;
+        self.warm_footers(key).await;
         let mut writing = self.writing.lock().await;
         let version = self.swap_partition(&mut writing, key, &new, positions).await?;
         self.checkpoint_if_due(&mut writing).await;
@@ -110,15 +109,14 @@ impl Table {
     }
 
     /// Reads the footers of what will be replaced before anything is locked.
-    async fn warm_footers(&self, key: Key) -> Result<(), FileError> {
+    async fn warm_footers(&self, key: Key) {
         if self.witness.is_none() {
-            return Ok(());
+            return;
         }
         // One that is gone by now was replaced by others, whose footers are read later.
         let files = self.files_of(key);
-        let read = stream::iter(files).map(|file| async move { drop(self.tally_of(&file).await) });
-        read.buffer_unordered(FOOTERS_AT_ONCE).for_each(|()| async {}).await;
-        Ok(())
+        let reads: Vec<_> = files.iter().map(|file| self.tally_of(file).map(drop).boxed()).collect();
+        stream::iter(reads).for_each_concurrent(FOOTERS_AT_ONCE, |read| read).await;
     }
 
     fn files_of(&self, key: Key) -> Vec<Arc<DataFile>> {
@@ -180,11 +178,12 @@ impl Table {
         let mut removed: BTreeMap<Place, Tally> = BTreeMap::new();
         // Nobody else is told.
         if self.witness.is_some() {
-            let files = old.to_vec();
-            let tallies = stream::iter(files).map(|file| async move { Ok((file.place, self.tally_of(&file).await?)) });
-            let mut tallies = pin!(tallies.buffer_unordered(FOOTERS_AT_ONCE));
-            while let Some((place, tally)) = tallies.try_next().await? {
-                removed.entry(place).or_default().merge(tally);
+            let tallies: Vec<_> = old.iter().map(|file| self.tally_of(file).boxed()).collect();
+            // In order, so that each meets its file.
+            let mut tallies = stream::iter(tallies).buffered(FOOTERS_AT_ONCE);
+            for file in old {
+                let Some(tally) = tallies.try_next().await? else { break };
+                removed.entry(file.place).or_default().merge(tally);
             }
         }
         let places: BTreeSet<Place> = removed.keys().chain(new.places.keys()).copied().collect();

@@ -32,7 +32,9 @@ use crate::outcome::{Pending, SourceId, Stats, View};
 use crate::output::Uploads;
 use crate::partition;
 use crate::place::{Layout, Place};
+use crate::rewrite::Rewritten;
 use crate::spec::Spec;
+use crate::values::Held;
 use crate::witness::{PlaceChange, Witness};
 
 /// A table, open for appending by this process alone. All operations may run at once.
@@ -54,6 +56,9 @@ pub struct Table {
     pub(crate) filters: Cache<Filter>,
     pub(crate) ids: Cache<[u128]>,
     pub(crate) footers: Cache<Footer>,
+    /// Values of rows in files, by row group: see [`crate::values`].
+    pub(crate) held: Cache<Held>,
+    pub(crate) values_key: [u8; 16],
     pub(crate) uploads: Uploads,
     pub(crate) counters: Counters,
     pub(crate) witness: Option<Arc<dyn Witness>>,
@@ -74,10 +79,19 @@ pub(crate) struct Writing {
 }
 
 /// A sealed buffer that is in files, which no version names yet.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Written {
     pub(crate) adds: Arc<Vec<Add>>,
     pub(crate) places: Arc<Vec<PlaceChange>>,
+    /// What its rows replace; none if that was not done yet.
+    pub(crate) rewritten: Option<Rewritten>,
+}
+
+impl Written {
+    /// Returns all files, rewritten ones included.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Add> {
+        self.adds.iter().chain(self.rewritten.iter().flat_map(|rewritten| rewritten.adds.iter()))
+    }
 }
 
 /// A transaction of which it is not known yet whether it happened: it runs, or failed, or its caller was dropped.
@@ -153,6 +167,10 @@ impl Files {
         &self.list
     }
 
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.list.iter().any(|file| file.path == path)
+    }
+
     pub(crate) fn at(&self, place: Place) -> &[Arc<DataFile>] {
         self.by_place.get(&place).map_or(&[], Vec::as_slice)
     }
@@ -210,6 +228,8 @@ impl Table {
             filters: Cache::new(spec.filter_cache_bytes),
             ids: Cache::new(spec.id_cache_bytes),
             footers: Cache::new(FOOTER_CACHE_BYTES),
+            held: Cache::new(spec.id_cache_bytes),
+            values_key: ((u128::from(env.random()) << 64) | u128::from(env.random())).to_be_bytes(),
             uploads: Uploads::default(),
             spec,
             layout,
@@ -294,23 +314,25 @@ impl Table {
         }
     }
 
-    /// Returns a consistent picture for queries. It costs no copy of rows.
+    /// Returns a consistent picture for queries. It costs no copy of rows, but where some are replaced.
     pub fn view(&self) -> View {
-        let (columns, version, files, positions, chunks) = {
+        let (columns, version, files, positions, chunks, hidden) = {
             let state = self.state();
-            let sealed = state.sealed.iter().flat_map(|sealed| &sealed.buffer.chunks);
-            let chunks: Vec<_> = sealed.chain(&state.open.chunks).cloned().collect();
-            (state.columns.clone(), state.version, state.files.list().clone(), state.positions.clone(), chunks)
+            let buffers = || state.sealed.iter().map(|sealed| &sealed.buffer).chain([&state.open]);
+            let chunks: Vec<_> = buffers().flat_map(Buffer::shown).collect();
+            let hidden = buffers().map(|buffer| buffer.hidden).sum();
+            (state.columns.clone(), state.version, state.files.list().clone(), state.positions.clone(), chunks, hidden)
         };
         let schema = self.schema_of(&columns);
         let buffered =
-            chunks.iter().map(|chunk| chunk.to_view(&columns, &schema, self.layout)).collect::<Result<_, _>>();
+            chunks.iter().map(|(chunk, shown)| chunk.to_view(&columns, &schema, self.layout, shown.as_ref()));
+        let buffered = buffered.collect::<Result<_, _>>();
         #[expect(
             clippy::expect_used,
             reason = "a buffered batch has a schema that the table had, and schemas only grow"
         )]
         let buffered = buffered.expect("buffered batches fit the table's schema");
-        View { version, schema, files, buffered, hidden: 0, positions }
+        View { version, schema, files, buffered, hidden, positions }
     }
 
     /// Returns the counters.

@@ -184,6 +184,7 @@ impl Table {
         let snapshot = self.log.refresh(writing.snapshot.clone()).await.map_err(failed)?;
         let contents = self.log.contents(snapshot.clone(), self.layout, self.event_time()).await.map_err(failed)?;
         let foreign = self.foreign_between(before, contents.version).await?;
+        foreign.warn(&self.spec.name);
         let mut state = self.state();
         let mut positions = state.committed.clone();
         let own_positions = own.iter().flat_map(|own| &own.positions);

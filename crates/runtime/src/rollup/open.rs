@@ -92,7 +92,7 @@ async fn one(
     if let Some(size) = plan.target_file_size {
         spec.target_file_bytes = size.0;
     }
-    let (table, store) = tables::open(&spec, plan.location.as_ref(), around.folder, around.env).await?;
+    let (table, store) = tables::open(&spec, plan.location.as_ref(), (around.folder, around.env), None).await?;
     let shape = Shape { source: rollup.source.clone(), scope: rollup.scope.clone(), by: plan.partition_by };
     let parts = Parts {
         name: plan.name.clone(),

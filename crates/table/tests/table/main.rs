@@ -6,6 +6,7 @@ mod crash;
 mod layout;
 mod maintenance;
 mod partition;
+mod replacing;
 mod reshape;
 mod schema;
 mod support;

@@ -225,7 +225,7 @@ async fn late_rows_are_told_to_the_witness_by_place() {
 /// Faults and crashes anywhere: a partition is the old or the new one, and its position says which.
 #[tokio::test]
 async fn a_crash_at_any_write_leaves_the_old_partition_or_the_new_one() {
-    for seed in 1..=40 {
+    for seed in 1..=20 {
         let (inner, env, books) = (memory(), env(seed), Arc::new(Books::default()));
         let mut dice = Dice::new(seed ^ 5);
         let rollup = SourceId::new("rollup/flights/2013-01-01");
