@@ -345,10 +345,10 @@ impl Node {
             }
         }))
         .await?;
-        let of_functions =
+        let own_streams =
             functions.values().flat_map(|function| std::iter::once(&function.stream).chain(&function.redrive));
         let of_tables = opened.iter().flat_map(|(planned, ..)| &planned.sources).map(|source| &source.stream);
-        for stream in streams.values().map(|stream| &stream.stream).chain(of_functions).chain(of_tables) {
+        for stream in streams.values().map(|stream| &stream.stream).chain(own_streams).chain(of_tables) {
             for shard in stream.shards() {
                 books.open_shard(shard).await.map_err(|source| StartError::OpenBooks { source })?;
             }
@@ -379,7 +379,7 @@ impl Node {
             pipelines.insert(planned.spec.name.clone(), Pipeline::start(parts));
         }
         let queries = weir_query::Engine::new(env.clone(), options.query, &folder.spill())?;
-        let around = rollup::Around { env: &env, folder: &folder, lookups: &lookups, queries: &queries };
+        let around = rollup::Around { env: &env, folder: &folder, lookups: &lookups, queries: &queries, books: &books };
         let rollups = rollup::open(rollups, rollup::sources(&pipelines), &around).await?;
         for function in functions.values() {
             function.start(&of_functions).await?;

@@ -157,7 +157,7 @@ impl Planned {
         env: &Env,
         witness: Arc<dyn Witness>,
     ) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
-        open(&self.spec, self.location.as_ref(), (folder, env), Some(witness)).await
+        open(&self.spec, self.location.as_ref(), folder, env, witness).await
     }
 }
 
@@ -174,8 +174,9 @@ pub(crate) fn partition_by(plan: &weir_config::PartitionBy) -> PartitionBy {
 pub(crate) async fn open(
     spec: &Spec,
     location: Option<&Url>,
-    (folder, env): (&Folder, &Env),
-    witness: Option<Arc<dyn Witness>>,
+    folder: &Folder,
+    env: &Env,
+    witness: Arc<dyn Witness>,
 ) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
     let (store, root): (Arc<dyn ObjectStore>, Url) = match location {
         Some(location) if location.scheme() != "file" => {
@@ -198,10 +199,6 @@ pub(crate) async fn open(
             (Arc::new(LocalStore::new()), root)
         }
     };
-    let (spec, env) = (spec.clone(), env.clone());
-    let table = match witness {
-        Some(witness) => Table::open_witnessed(spec, store.clone(), root, env, witness).await?,
-        None => Table::open(spec, store.clone(), root, env).await?,
-    };
+    let table = Table::open_witnessed(spec.clone(), store.clone(), root, env.clone(), witness).await?;
     Ok((table, store))
 }

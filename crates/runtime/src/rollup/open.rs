@@ -14,6 +14,7 @@ use weir_types::TableName;
 use super::stale::Shape;
 use super::{AT_ONCE, OpenRollup, Parts, Progress, Source, compute};
 use crate::folder::Folder;
+use crate::ledger::{Bookkeeper, Books, Covered};
 use crate::lookups::LookupSet;
 use crate::node::StartError;
 use crate::pipeline::Pipeline;
@@ -28,6 +29,7 @@ pub(crate) struct Around<'a> {
     pub folder: &'a Folder,
     pub lookups: &'a Arc<LookupSet>,
     pub queries: &'a weir_query::Engine,
+    pub books: &'a Arc<Books>,
 }
 
 /// Returns the tables that pipelines fill.
@@ -92,7 +94,11 @@ async fn one(
     if let Some(size) = plan.target_file_size {
         spec.target_file_bytes = size.0;
     }
-    let (table, store) = tables::open(&spec, plan.location.as_ref(), (around.folder, around.env), None).await?;
+    // A rollup reads no records: what its commits cover is told by the table alone.
+    let witness = Arc::new(Bookkeeper::new(plan.name.to_string(), around.books.clone(), Arc::new(Covered::default())));
+    let (table, store) = tables::open(&spec, plan.location.as_ref(), around.folder, around.env, witness).await?;
+    let booked = around.books.open_table(&table).await;
+    booked.map_err(|source| StartError::Books { table: plan.name.to_string(), source })?;
     let shape = Shape { source: rollup.source.clone(), scope: rollup.scope.clone(), by: plan.partition_by };
     let parts = Parts {
         name: plan.name.clone(),
