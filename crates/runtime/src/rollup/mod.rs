@@ -16,6 +16,8 @@ mod open;
 mod refresh;
 mod run;
 mod stale;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
