@@ -16,6 +16,7 @@ mod queue;
 mod send;
 mod serve;
 mod status;
+mod table;
 mod tail;
 mod telemetry;
 mod up;
@@ -58,6 +59,8 @@ enum Command {
     Queue(queue::Args),
     /// Dead letters: list, show, group, redrive, drop
     Dead(dead::Args),
+    /// Tables: refresh
+    Table(table::Args),
     /// Functions: list, invoke, logs, versions, rollback
     Function(function::Args),
     /// Look into a data folder's log, verify it, or repair it
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(args),
         Command::Queue(args) => queue::run(args),
         Command::Dead(args) => dead::run(args),
+        Command::Table(args) => table::run(args),
         Command::Function(args) => function::run(args),
         Command::Log(args) => log::run(args),
     };

@@ -18,11 +18,13 @@ mod exhausted;
 mod files;
 mod folder;
 mod function;
+mod ledger;
 mod lookups;
 mod node;
 mod opening;
 mod pipeline;
 mod query;
+mod rollup;
 mod schemas;
 mod status;
 mod streams;
@@ -43,8 +45,10 @@ pub use door::{
 pub use files::{HearError, NotificationError};
 pub use folder::{Folder, FolderError};
 pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
+pub use ledger::BookError;
 pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
+pub use rollup::{RefreshError, RollupStatus};
 pub use schemas::Catalog;
 pub use status::{
     FilesStatus, FunctionStatus, LookupStatus, PARTITIONS_LISTED_MAX, PartitionStatus, QueueStatus, ShardStatus,

@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use weir_stream::CheckpointCommand;
-use weir_table::{AppendError, CommitError, Committed, Refused, ReshapeError, Rule, SourceId};
+use weir_table::{AppendError, Appended, CommitError, Committed, Refused, ReshapeError, Rule, SourceId};
 use weir_types::SequenceNumber;
 
 use super::read::Prepared;
 use super::{Parts, Trouble};
 use crate::dead::Letter;
+use crate::ledger::CoveredPage;
 
 /// How long places wait for a commit when no rows do: after repeats only, say.
 const PLACES_LINGER: Duration = Duration::from_secs(30);
@@ -183,7 +184,7 @@ impl Applier {
     }
 
     async fn apply(&mut self, prepared: Prepared) -> Result<(), Fenced> {
-        let Prepared { source, next, rows, letters } = prepared;
+        let Prepared { source, from, next, hour, mut counts, rows, letters } = prepared;
         self.park(letters).await;
         let seen = [(self.parts.sources[source].source(), next.0)];
         let rows = rows.unwrap_or_else(|| arrow::array::RecordBatch::new_empty(self.parts.columns.clone()));
@@ -194,22 +195,26 @@ impl Applier {
             self.commit = None;
             self.committed(result).await?;
         }
-        let refused = self.append(&rows, &seen).await?;
-        self.park(self.letters_of(&rows, &refused)).await;
+        let appended = self.append(&rows, &seen).await?;
+        counts.added = appended.added;
+        counts.repeats = appended.repeats;
+        counts.replaced = appended.replaced;
+        counts.refused = appended.refused.len() as u64;
+        counts.late = appended.late;
+        // At once: a commit that has these rows waits for it.
+        let page = CoveredPage { from: from.0, to: next.0, hour, counts };
+        self.parts.covered.push(seen[0].0.as_str(), page);
+        self.park(self.letters_of(&rows, &appended.refused)).await;
         self.applied.send_modify(|applied| applied[source] = next);
         Ok(())
     }
 
     /// Appends until it is taken: a full buffer waits for its commit, a store that is down for its return.
-    async fn append(
-        &mut self,
-        rows: &arrow::array::RecordBatch,
-        seen: &[(SourceId, u64)],
-    ) -> Result<Vec<Refused>, Fenced> {
+    async fn append(&mut self, rows: &arrow::array::RecordBatch, seen: &[(SourceId, u64)]) -> Result<Appended, Fenced> {
         let mut pause = RETRY;
         loop {
             match self.parts.table.append(rows.clone(), seen).await {
-                Ok(appended) => return Ok(appended.refused),
+                Ok(appended) => return Ok(appended),
                 Err(AppendError::Full { .. }) => {
                     self.begin_commit();
                     let result = finished(&mut self.commit).await;
