@@ -19,6 +19,8 @@ pub enum Exit {
     Refused = 5,
     /// The log has damage, or an archive.
     Damaged = 6,
+    /// The ledger does not balance.
+    Unbalanced = 7,
 }
 
 impl From<Exit> for ExitCode {
