@@ -10,6 +10,7 @@ mod demo;
 mod exit;
 mod function;
 mod log;
+mod lookup;
 mod output;
 mod query;
 mod queue;
@@ -60,6 +61,8 @@ enum Command {
     Dead(dead::Args),
     /// Functions: list, invoke, logs, versions, rollback
     Function(function::Args),
+    /// Lookups: list, show, refresh
+    Lookup(lookup::Args),
     /// Look into a data folder's log, verify it, or repair it
     Log(log::Args),
 }
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Queue(args) => queue::run(args),
         Command::Dead(args) => dead::run(args),
         Command::Function(args) => function::run(args),
+        Command::Lookup(args) => lookup::run(args),
         Command::Log(args) => log::run(args),
     };
     match result {

@@ -49,6 +49,6 @@ pub use load::load;
 pub use place::{Place, Source};
 pub use plan::{
     BatchPlan, Body, DeadLetterPlan, EnvironmentValue, FifoPlan, FilesContent, FilesFormat, FilesPlan, FilesStart,
-    FunctionPlan, HandlerPlan, LookupPlan, Network, On, OutputPlan, PartitionBy, Plan, QueuePlan, RetryPlan, Rule,
-    RuntimePlan, SchedulePlan, Start, StreamPlan, TablePlan, TableSource, To, VariablePlan,
+    FunctionPlan, HandlerPlan, LookupPlan, Network, On, OutputPlan, PartitionBy, Plan, QueuePlan, RefreshPlan,
+    RetryPlan, Rule, RuntimePlan, SchedulePlan, Start, StreamPlan, TablePlan, TableSource, To, VariablePlan,
 };

@@ -10,6 +10,7 @@ mod error;
 mod functions;
 mod invoke;
 mod listen;
+mod lookups;
 mod metrics;
 mod query;
 mod queues;

@@ -13,6 +13,7 @@
 
 pub mod civil;
 pub mod fingerprint;
+pub mod glob;
 pub mod limits;
 pub mod name;
 mod nearest;
@@ -22,6 +23,7 @@ pub mod span;
 pub mod timestamp;
 
 pub use fingerprint::Fingerprint;
+pub use glob::Glob;
 pub use name::{
     FIFO_SUFFIX, FilesName, FunctionName, LogName, LookupName, NameError, ProducerId, QueueName, ScheduleName,
     StreamName, SubjectName, TableName,

@@ -11,7 +11,6 @@
 //! again after a crash is stored once; a file is marked when what it became is durable. Nothing is told by the store:
 //! files that came while nothing ran are found by the next look.
 
-mod glob;
 mod letters;
 mod look;
 mod machine;
