@@ -104,6 +104,14 @@ impl Letter {
         self
     }
 
+    /// Notes which replay read the record: what fails again is a letter of its own, whatever became of the one before.
+    #[must_use]
+    pub fn replayed(mut self, replay: &str) -> Self {
+        self.id = format!("{}?{replay}", self.id);
+        self.headers.push((REPLAY.to_owned(), replay.to_owned()));
+        self
+    }
+
     /// Of a row that a table refused. A row has no place of its own; the same row refused again is the same letter.
     pub fn of_row(env: &Env, source: String, target: String, error: String, payload: Vec<u8>) -> Self {
         let id = format!("{target}#{:032x}", xxh3_128(&payload));

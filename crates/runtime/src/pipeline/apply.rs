@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use weir_stream::CheckpointCommand;
-use weir_table::{AppendError, CommitError, Committed, Refused, Rule, SourceId};
+use weir_table::{AppendError, Appended, CommitError, Committed, Refused, Rule, SourceId};
 use weir_types::SequenceNumber;
 
-use super::read::Prepared;
-use super::{Parts, Trouble};
+use super::read::{From, Prepared};
+use super::{OnRepeat, Parts, Told, Trouble, Work};
 use crate::dead::Letter;
 
 /// How long places wait for a commit when no rows do: after repeats only, say.
@@ -22,8 +22,10 @@ type Commit = JoinHandle<Result<Committed, CommitError>>;
 
 pub(super) struct Applier {
     parts: Arc<Parts>,
-    incoming: mpsc::Receiver<Prepared>,
+    incoming: mpsc::Receiver<Work>,
     applied: watch::Sender<Vec<SequenceNumber>>,
+    /// Counted up by every commit.
+    commits: watch::Sender<u64>,
     trouble: Arc<Trouble>,
     commit: Option<Commit>,
     pause: Duration,
@@ -38,11 +40,13 @@ struct Fenced;
 impl Applier {
     pub fn new(
         parts: Arc<Parts>,
-        incoming: mpsc::Receiver<Prepared>,
+        incoming: mpsc::Receiver<Work>,
         applied: watch::Sender<Vec<SequenceNumber>>,
+        commits: watch::Sender<u64>,
         trouble: Arc<Trouble>,
     ) -> Self {
-        Self { parts, incoming, applied, trouble, commit: None, pause: RETRY, retry_at: None, places_since: None }
+        let (commit, pause, retry_at, places_since) = (None, RETRY, None, None);
+        Self { parts, incoming, applied, commits, trouble, commit, pause, retry_at, places_since }
     }
 
     pub async fn run(mut self) {
@@ -55,8 +59,11 @@ impl Applier {
         loop {
             let due = self.due();
             tokio::select! {
-                prepared = self.incoming.recv() => match prepared {
-                    Some(prepared) => self.apply(prepared).await?,
+                work = self.incoming.recv() => match work {
+                    Some(Work::Page(prepared)) => self.apply(*prepared).await?,
+                    // One that failed waits for its time.
+                    Some(Work::Commit) if self.retry_at.is_none() => self.begin_commit(),
+                    Some(Work::Commit) => {}
                     None => break,
                 },
                 result = finished(&mut self.commit), if self.commit.is_some() => {
@@ -111,6 +118,7 @@ impl Applier {
                 self.trouble.of_applier(None);
                 tracing::debug!(table = %self.parts.name, version = committed.version, rows = committed.rows, files = committed.files, "committed");
                 self.checkpoint().await;
+                self.commits.send_modify(|commits| *commits += 1);
                 Ok(())
             }
             Err(error @ CommitFailed::Table(CommitError::Fenced { .. })) => {
@@ -144,9 +152,13 @@ impl Applier {
     }
 
     async fn apply(&mut self, prepared: Prepared) -> Result<(), Fenced> {
-        let Prepared { source, next, rows, letters } = prepared;
+        let Prepared { from, next, rows, letters, on_repeat } = prepared;
         self.park(letters).await;
-        let seen = [(self.parts.sources[source].source(), next.0)];
+        let source = match &from {
+            From::Live(index) => self.parts.sources[*index].source(),
+            From::Replay { source, .. } => source.clone(),
+        };
+        let seen = [(source, next.0)];
         let rows = rows.unwrap_or_else(|| arrow::array::RecordBatch::new_empty(self.parts.columns.clone()));
         // A commit under way could take these places before the letters of refused rows are durable.
         let spec = self.parts.table.spec();
@@ -155,9 +167,20 @@ impl Applier {
             self.commit = None;
             self.committed(result).await?;
         }
-        let refused = self.append(&rows, &seen).await?;
-        self.park(self.letters_of(&rows, &refused)).await;
-        self.applied.send_modify(|applied| applied[source] = next);
+        let appended = self.append(&rows, &seen, on_repeat).await?;
+        self.park(self.letters_of(&rows, &appended.refused)).await;
+        match from {
+            From::Live(index) => {
+                if on_repeat == OnRepeat::Replace {
+                    self.parts.replayed.count(&appended);
+                }
+                self.applied.send_modify(|applied| applied[index] = next);
+            }
+            From::Replay { told, .. } => {
+                // A replay that is gone finds its place in the table.
+                let _ = told.send(Told { next, rows: rows.num_rows() as u64, appended });
+            }
+        }
         Ok(())
     }
 
@@ -166,11 +189,16 @@ impl Applier {
         &mut self,
         rows: &arrow::array::RecordBatch,
         seen: &[(SourceId, u64)],
-    ) -> Result<Vec<Refused>, Fenced> {
+        on_repeat: OnRepeat,
+    ) -> Result<Appended, Fenced> {
         let mut pause = RETRY;
         loop {
-            match self.parts.table.append(rows.clone(), seen).await {
-                Ok(appended) => return Ok(appended.refused),
+            let appended = match on_repeat {
+                OnRepeat::Keep => self.parts.table.append(rows.clone(), seen).await,
+                OnRepeat::Replace => self.parts.table.append_replacing(rows.clone(), seen).await,
+            };
+            match appended {
+                Ok(appended) => return Ok(appended),
                 Err(AppendError::Full { .. }) => {
                     self.begin_commit();
                     let result = finished(&mut self.commit).await;

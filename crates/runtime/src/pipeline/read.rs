@@ -13,9 +13,10 @@ use weir_function::{Lookups, RunError, isolate};
 use weir_log::ReadError;
 use weir_schema::{ColumnDecoder, Lookup, Schema};
 use weir_stream::{Page, Record};
+use weir_table::SourceId;
 use weir_types::{Fingerprint, SequenceNumber};
 
-use super::{Parts, SourceShard, Trouble, chain};
+use super::{OnRepeat, Parts, SourceShard, Told, Trouble, Work, chain};
 use crate::dead::{Cause, Letter};
 
 /// What one page asks for, in bytes.
@@ -24,26 +25,42 @@ const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Rows of one page, and how far it read its shard.
-pub(super) struct Prepared {
-    /// Which of the sources.
-    pub source: usize,
+pub(crate) struct Prepared {
+    pub from: From,
     pub next: SequenceNumber,
     /// None if the page gave no rows.
     pub rows: Option<RecordBatch>,
     pub letters: Vec<Letter>,
+    pub on_repeat: OnRepeat,
+}
+
+/// Who has read a page.
+pub(crate) enum From {
+    /// The pipeline's own reader, from this one of its sources.
+    Live(usize),
+    /// A replay, which has places of its own in the table and is told what became of the page.
+    Replay { source: SourceId, told: mpsc::UnboundedSender<Told> },
 }
 
 pub(super) struct Reader {
     parts: Arc<Parts>,
     next: Vec<SequenceNumber>,
-    batches: mpsc::Sender<Prepared>,
+    work: mpsc::Sender<Work>,
     trouble: Arc<Trouble>,
     stopping: watch::Receiver<bool>,
+    rows: Rows,
+}
+
+/// Makes rows of records: decodes them, and runs the function.
+pub(crate) struct Rows {
+    parts: Arc<Parts>,
+    /// The replay that the records are read for, if it is one.
+    replay: Option<String>,
     writers: HashMap<Fingerprint, Option<Schema>>,
 }
 
 /// Why a page could not be prepared, by no fault of a record.
-enum Halt {
+pub(crate) enum Halt {
     Read(ReadError),
     Run(RunError),
     Columns(String),
@@ -63,11 +80,12 @@ impl Reader {
     pub fn new(
         parts: Arc<Parts>,
         next: Vec<SequenceNumber>,
-        batches: mpsc::Sender<Prepared>,
+        work: mpsc::Sender<Work>,
         trouble: Arc<Trouble>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        Self { parts, next, batches, trouble, stopping, writers: HashMap::new() }
+        let rows = Rows::new(parts.clone(), None);
+        Self { parts, next, work, trouble, stopping, rows }
     }
 
     pub async fn run(mut self) {
@@ -106,7 +124,7 @@ impl Reader {
                 () = wait => {}
                 _ = stopping.wait_for(|stop| *stop) => return,
             }
-            if self.batches.is_closed() {
+            if self.work.is_closed() {
                 return;
             }
         }
@@ -134,7 +152,9 @@ impl Reader {
                 tracing::error!(shard = %shard.log().name(), %from, %to, lost, "records are gone before the table had read them");
                 self.parts.lost.fetch_add(lost, Ordering::Relaxed);
                 // The table's place moves too, so that queries don't wait for what can't come, and a restart is past it.
-                let _ = self.batches.send(Prepared { source: index, next: to, rows: None, letters: Vec::new() }).await;
+                let on_repeat = parts.sources[index].on_repeat;
+                let nothing = Prepared { from: From::Live(index), next: to, rows: None, letters: Vec::new(), on_repeat };
+                let _ = self.work.send(Work::Page(Box::new(nothing))).await;
                 self.next[index] = to;
                 return Ok(true);
             }
@@ -143,22 +163,33 @@ impl Reader {
         if page.is_empty() {
             return Ok(false);
         }
-        let mut letters = Vec::new();
-        let (batch, places) = self.decode(&parts.sources[index], &page, decoder, &mut letters)?;
-        let rows = match batch {
-            Some(batch) => self.transform(&parts.sources[index], batch, &places, &page, &mut letters).await?,
-            None => None,
-        };
-        let next = page.end();
-        self.trouble.of_reader(None);
-        // A closed channel ends the loop in `run`.
-        let _ = self.batches.send(Prepared { source: index, next, rows, letters }).await;
-        self.next[index] = next;
+        let source = &parts.sources[index];
+        let pages = page.split_by(|block| source.on_repeat_of(block));
+        for (on_repeat, page) in pages.map_err(|error| Halt::Columns(format!("shard {}: {error}", source.id)))? {
+            let mut letters = Vec::new();
+            let (batch, places) = self.rows.decode(source, &page, decoder, &mut letters)?;
+            let rows = match batch {
+                Some(batch) => self.rows.transform(source, batch, &places, &page, &mut letters).await?,
+                None => None,
+            };
+            let next = page.end();
+            self.trouble.of_reader(None);
+            // A closed channel ends the loop in `run`.
+            let prepared = Prepared { from: From::Live(index), next, rows, letters, on_repeat };
+            let _ = self.work.send(Work::Page(Box::new(prepared))).await;
+            self.next[index] = next;
+        }
         Ok(true)
+    }
+}
+
+impl Rows {
+    pub fn new(parts: Arc<Parts>, replay: Option<String>) -> Self {
+        Self { parts, replay, writers: HashMap::new() }
     }
 
     /// Decodes a page; the places say which record each row came from.
-    fn decode(
+    pub fn decode(
         &mut self,
         source: &SourceShard,
         page: &Page,
@@ -196,7 +227,8 @@ impl Reader {
         Ok((Some(batch), places))
     }
 
-    async fn transform(
+    /// Runs the function over a decoded page, if there is one.
+    pub async fn transform(
         &self,
         source: &SourceShard,
         batch: RecordBatch,
@@ -230,8 +262,11 @@ impl Reader {
         let target = format!("table/{}", self.parts.name);
         let place = (record.sequence, record.arrived_at);
         let letter = Letter::of_record(&self.parts.env, log, place, target, cause, error, record.body.to_vec());
-        let letter = Letter { fingerprint: Some(record.fingerprint), ..letter };
-        letter.redriven(record.key)
+        let letter = Letter { fingerprint: Some(record.fingerprint), ..letter }.redriven(record.key);
+        match &self.replay {
+            Some(replay) => letter.replayed(replay),
+            None => letter,
+        }
     }
 }
 
