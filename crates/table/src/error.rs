@@ -8,6 +8,7 @@ use weir_types::TableName;
 
 use crate::outcome::SourceId;
 use crate::spec::SpecError;
+use crate::witness::WitnessError;
 
 /// A data file that could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -203,6 +204,15 @@ pub enum CommitError {
     /// A data file could not be written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The witness could not note it: see [`Witness`](crate::Witness).
+    #[error("commit to table `{table}`")]
+    Witness {
+        /// The table.
+        table: TableName,
+        /// Why.
+        #[source]
+        source: WitnessError,
+    },
     /// Other writers were always faster.
     #[error("commit to table `{table}`: {attempts} versions were taken by other writers meanwhile")]
     Contended {
@@ -220,6 +230,110 @@ pub enum CommitError {
         #[source]
         source: KernelError,
     },
+}
+
+/// Why a partition was not replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplaceError {
+    /// The table has no such partition: a day, and an hour of 0 to 23 if it is partitioned by hour, or neither.
+    #[error("table `{table}` has no partition like {partition}")]
+    NoSuchPartition {
+        /// The table.
+        table: TableName,
+        /// What was asked for.
+        partition: String,
+    },
+    /// A row's event time puts it into another partition.
+    #[error("a row for partition {partition} of table `{table}` belongs to {belongs}")]
+    Elsewhere {
+        /// The table.
+        table: TableName,
+        /// The partition to replace.
+        partition: String,
+        /// The row's.
+        belongs: String,
+    },
+    /// Two rows have one id.
+    #[error("the rows for partition {partition} of table `{table}` have one id twice: group by all of {unique_by}")]
+    Repeat {
+        /// The table.
+        table: TableName,
+        /// The partition to replace.
+        partition: String,
+        /// The columns of the id.
+        unique_by: String,
+    },
+    /// So many rows can't be told apart in memory.
+    #[error(
+        "the rows for partition {partition} of table `{table}` are more than {rows_max}: use smaller partitions, or \
+         raise `buffer_bytes_max`"
+    )]
+    TooMany {
+        /// The table.
+        table: TableName,
+        /// The partition to replace.
+        partition: String,
+        /// How many may be.
+        rows_max: u64,
+    },
+    /// The rows could not be had.
+    #[error("get the rows for partition {partition} of table `{table}`")]
+    Rows {
+        /// The table.
+        table: TableName,
+        /// The partition to replace.
+        partition: String,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A batch is not in the table's form.
+    #[error(transparent)]
+    Batch(#[from] AppendError),
+    /// A source went back.
+    #[error("source `{source_id}` of table `{table}` was read up to {has}, and is given as {given}")]
+    Backwards {
+        /// The table.
+        table: TableName,
+        /// The source.
+        source_id: SourceId,
+        /// The table's position.
+        has: u64,
+        /// The position given.
+        given: u64,
+    },
+    /// A data file could not be written or read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The transaction failed, or is not known to have happened.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// Why an audit came to no end.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The folder can't be listed, or a file of the log can't be read.
+    #[error("list the files of table `{table}`")]
+    Store {
+        /// The table.
+        table: TableName,
+        /// Why.
+        #[source]
+        source: object_store::Error,
+    },
+    /// The Delta log can't be read.
+    #[error("read the Delta log of table `{table}`")]
+    Log {
+        /// The table.
+        table: TableName,
+        /// Why.
+        #[source]
+        source: KernelError,
+    },
+    /// A data file can't be read now. One that is missing or damaged is a finding, and no error.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// Why files were not merged. The table's rows are as they were.

@@ -51,6 +51,7 @@
 //! ```
 
 mod append;
+mod audit;
 mod buffer;
 mod cache;
 mod columns;
@@ -66,8 +67,10 @@ mod log;
 mod merge;
 mod open;
 mod outcome;
+mod partition;
 mod place;
 mod reader;
+mod replace;
 mod route;
 mod spec;
 mod statistics;
@@ -75,14 +78,20 @@ mod table;
 mod time;
 mod transact;
 mod vacuum;
+mod witness;
 mod writer;
 
-pub use error::{AppendError, CommitError, FileError, GrowError, MergeError, OpenError, VacuumError};
+pub use audit::{Audit, FINDINGS_MAX, Finding, Known};
+pub use error::{
+    AppendError, AuditError, CommitError, FileError, GrowError, MergeError, OpenError, ReplaceError, VacuumError,
+};
 pub use file::DataFile;
 pub use local::LocalStore;
 pub use outcome::{Appended, Committed, Merged, Pending, Reason, Refused, SourceId, Stats, Vacuumed, View};
+pub use partition::Partition;
 pub use place::{BUCKET_COLUMN, DAY_COLUMN, HOUR_COLUMN, Place};
-pub use spec::{PartitionBy, Rule, Spec, SpecError};
+pub use spec::{Keep, PartitionBy, Rule, Spec, SpecError};
 pub use table::Table;
 pub use vacuum::KEEP_MAX;
+pub use witness::{PlaceChange, Prepared, Witness, WitnessError};
 pub use writer::writer_properties;

@@ -22,6 +22,7 @@ use crate::log::{self, Contents, Log};
 use crate::place::Layout;
 use crate::spec::{PartitionBy, Spec};
 use crate::table::{Files, Opened, State, Table, Writing};
+use crate::witness::Witness;
 
 /// The version of what this module stores, of ids, and of filters.
 const FORMAT: &str = "1";
@@ -44,6 +45,30 @@ impl Table {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(spec: Spec, store: Arc<dyn ObjectStore>, root: Url, env: Env) -> Result<Self, OpenError> {
+        Self::open_with(spec, store, root, env, None).await
+    }
+
+    /// Opens a table whose commits of rows are told to a witness before they become durable: see [`Witness`].
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_witnessed(
+        spec: Spec,
+        store: Arc<dyn ObjectStore>,
+        root: Url,
+        env: Env,
+        witness: Arc<dyn Witness>,
+    ) -> Result<Self, OpenError> {
+        Self::open_with(spec, store, root, env, Some(witness)).await
+    }
+
+    async fn open_with(
+        spec: Spec,
+        store: Arc<dyn ObjectStore>,
+        root: Url,
+        env: Env,
+        witness: Option<Arc<dyn Witness>>,
+    ) -> Result<Self, OpenError> {
         spec.validate()?;
         let (root, folder) = folder_of(&spec, root)?;
         make_local(&spec, &root).await?;
@@ -79,6 +104,8 @@ impl Table {
             version,
             columns,
             files: Files::new(files),
+            commits,
+            changed: Arc::default(),
             committed: positions.clone(),
             positions,
             sealed: None,
@@ -86,7 +113,8 @@ impl Table {
             fenced: None,
         };
         let wants = spec.columns.clone();
-        let table = Self::assemble(Opened { spec, layout, hasher, scheme, log, store, folder, env, writing, state });
+        let table =
+            Self::assemble(Opened { spec, layout, hasher, scheme, log, store, folder, env, witness, writing, state });
         table.grow(wants).await?;
         Ok(table)
     }

@@ -32,13 +32,16 @@ impl fmt::Display for SourceId {
     }
 }
 
-/// What became of a batch: `added + repeats + refused.len()` is its number of rows.
+/// What became of a batch: `added + repeats + replaced + refused.len()` is its number of rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Appended {
     /// Rows that are in the buffer now.
     pub added: u64,
-    /// Rows whose id was there already. They were dropped.
+    /// Rows whose id was there already. They were dropped: as all are where the first stays, and where the last does,
+    /// those whose values are all equal.
     pub repeats: u64,
+    /// Rows that take the place of an older one with the same id and other values.
+    pub replaced: u64,
     /// Rows that came late, kept or not; repeats are not counted.
     pub late: u64,
     /// Rows without a usable event time, kept or not; repeats are not counted.
@@ -148,6 +151,8 @@ pub struct Stats {
     pub added: u64,
     /// Repeats dropped.
     pub repeats: u64,
+    /// Rows that took an older one's place.
+    pub replaced: u64,
     /// Late rows.
     pub late: u64,
     /// Rows without a usable event time.
@@ -176,6 +181,9 @@ pub struct View {
     pub files: Arc<[Arc<DataFile>]>,
     /// The rows behind the last commit, in batches of `schema`.
     pub buffered: Vec<RecordBatch>,
+    /// Buffered rows that are to take the place of committed ones. They are not in `buffered`, and the committed rows
+    /// are still in `files`: a commit, and then another view, shows them.
+    pub hidden: u64,
     /// How far each source was read, the buffered rows included: the next sequence number.
     pub positions: BTreeMap<SourceId, u64>,
 }

@@ -16,6 +16,16 @@ pub const BUCKETS_MAX: u32 = 1024;
 /// Columns of one table, nested ones not counted.
 pub const COLUMNS_MAX: usize = 2000;
 
+/// Which of the rows with one id stays, in the order of their arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// The first: later ones are dropped.
+    #[default]
+    First,
+    /// The last: it takes the place of the earlier one, if any value differs.
+    Last,
+}
+
 /// How rows are spread over partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PartitionBy {
@@ -65,6 +75,8 @@ pub struct Spec {
     /// The columns that make a row unique within its partition. Fixed when the table is made. Empty: rows are not
     /// deduplicated. Default: empty.
     pub unique_by: Vec<String>,
+    /// Which of the rows with one id stays. Default: the first.
+    pub keep: Keep,
     /// How old a row's event time may be before the row counts as late. Default: no limit.
     pub lookback: Option<Duration>,
     /// What happens to late rows. Default: kept and counted.
@@ -188,6 +200,7 @@ impl Spec {
             partition_by: PartitionBy::None,
             buckets: 1,
             unique_by: Vec::new(),
+            keep: Keep::First,
             lookback: None,
             late: Rule::Keep,
             timeless: Rule::Keep,

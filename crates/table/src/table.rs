@@ -28,8 +28,10 @@ use crate::filter::Filter;
 use crate::id::Hasher;
 use crate::log::{Add, Log};
 use crate::outcome::{Pending, SourceId, Stats, View};
+use crate::partition;
 use crate::place::{Layout, Place};
 use crate::spec::Spec;
+use crate::witness::Witness;
 
 /// A table, open for appending by this process alone. All operations may run at once.
 pub struct Table {
@@ -49,6 +51,7 @@ pub struct Table {
     pub(crate) filters: Cache<Filter>,
     pub(crate) ids: Cache<[u128]>,
     pub(crate) counters: Counters,
+    pub(crate) witness: Option<Arc<dyn Witness>>,
 }
 
 /// What a transaction needs and changes.
@@ -77,6 +80,10 @@ pub(crate) struct State {
     /// The table's columns, without the partition columns.
     pub(crate) columns: SchemaRef,
     pub(crate) files: Files,
+    /// Commits of rows, as of the last one.
+    pub(crate) commits: u64,
+    /// Per partition the number of the last commit of rows that changed its rows.
+    pub(crate) changed: Arc<BTreeMap<partition::Key, u64>>,
     /// As of the last commit.
     pub(crate) committed: BTreeMap<SourceId, u64>,
     /// The sealed and the open buffer included.
@@ -137,6 +144,7 @@ impl Files {
 pub(crate) struct Counters {
     pub(crate) added: AtomicU64,
     pub(crate) repeats: AtomicU64,
+    pub(crate) replaced: AtomicU64,
     pub(crate) late: AtomicU64,
     pub(crate) timeless: AtomicU64,
     pub(crate) refused: AtomicU64,
@@ -167,13 +175,14 @@ pub(crate) struct Opened {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) folder: Path,
     pub(crate) env: Env,
+    pub(crate) witness: Option<Arc<dyn Witness>>,
     pub(crate) writing: Writing,
     pub(crate) state: State,
 }
 
 impl Table {
     pub(crate) fn assemble(opened: Opened) -> Self {
-        let Opened { spec, layout, hasher, scheme, log, store, folder, env, writing, state } = opened;
+        let Opened { spec, layout, hasher, scheme, log, store, folder, env, witness, writing, state } = opened;
         Self {
             filters: Cache::new(spec.filter_cache_bytes),
             ids: Cache::new(spec.id_cache_bytes),
@@ -190,6 +199,7 @@ impl Table {
             appending: tokio::sync::Mutex::new(()),
             state: Mutex::new(state),
             counters: Counters::default(),
+            witness,
         }
     }
 
@@ -257,7 +267,7 @@ impl Table {
             reason = "a buffered batch has a schema that the table had, and schemas only grow"
         )]
         let buffered = buffered.expect("buffered batches fit the table's schema");
-        View { version, schema, files, buffered, positions }
+        View { version, schema, files, buffered, hidden: 0, positions }
     }
 
     /// Returns the counters.
@@ -274,6 +284,7 @@ impl Table {
             bytes: files.iter().map(|file| file.size).sum(),
             added: count(&self.counters.added),
             repeats: count(&self.counters.repeats),
+            replaced: count(&self.counters.replaced),
             late: count(&self.counters.late),
             timeless: count(&self.counters.timeless),
             refused: count(&self.counters.refused),

@@ -111,6 +111,7 @@ impl Table {
             state.committed = sealed.positions.clone();
         }
         writing.commits += 1;
+        state.commits = writing.commits;
         writing.written = None;
         Counters::add(&self.counters.commits, 1);
     }

@@ -19,6 +19,7 @@ mod nearest;
 pub mod sequence;
 pub mod size;
 pub mod span;
+pub mod tally;
 pub mod timestamp;
 
 pub use fingerprint::Fingerprint;
@@ -29,4 +30,5 @@ pub use name::{
 pub use nearest::nearest;
 pub use sequence::{SequenceNumber, ShardId};
 pub use size::ByteSize;
+pub use tally::Tally;
 pub use timestamp::Timestamp;
