@@ -23,6 +23,7 @@ mod node;
 mod opening;
 mod pipeline;
 mod query;
+mod replay;
 mod schemas;
 mod status;
 mod streams;
@@ -43,6 +44,11 @@ pub use folder::{Folder, FolderError};
 pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
 pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
+pub use replay::{
+    ACTIVE_MAX as REPLAYS_ACTIVE_MAX, Ask as ReplayAsk, Counts as ReplayCounts, Destination, DestinationError,
+    HISTORY_MAX as REPLAYS_HISTORY_MAX, Origin as ReplayOrigin, PartitionPreview, Preview, Rate, RateError,
+    ReplayError, ResolveError, RunStatus, ShardRange, Target, TargetError, TargetPreview, TargetStatus, Window,
+};
 pub use schemas::Catalog;
 pub use status::{
     FilesStatus, FunctionStatus, LookupStatus, QueueStatus, ShardStatus, Status, StreamStatus, TableStatus,

@@ -30,7 +30,8 @@ use crate::folder::{Folder, FolderError};
 use crate::function::{Around, Functions, OpenFunction, OutboxError, Scheduled, needs_outbox};
 use crate::lookups::LookupSet;
 use crate::opening::{self, Opening};
-use crate::pipeline::{Parts, Pipeline};
+use crate::pipeline::{Parts, Pipeline, Replayed};
+use crate::replay::{Replaying, Replays};
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
 use crate::tables::{Feeds, Planned};
@@ -221,6 +222,7 @@ pub struct Node {
     pipelines: BTreeMap<TableName, Pipeline>,
     dead_letters: DeadLetters,
     actions: Actions,
+    replaying: Replaying,
     room: Room,
     pub(crate) queries: weir_query::Engine,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -247,10 +249,13 @@ impl Node {
         let checkpoints: Owner<Checkpoints> = machine(&*engine, &snapshots, &env).await?;
         let versions: Owner<Versions> = machine(&*engine, &snapshots, &env).await?;
         let taken: Owner<Files> = machine(&*engine, &snapshots, &env).await?;
+        let replays: Owner<Replays> = machine(&*engine, &snapshots, &env).await?;
         let catalog = Catalog::new(registry);
         let opening = Opening { env: &env, engine: &*engine, snapshots: &snapshots, catalog: &catalog };
 
         let mut streams = BTreeMap::new();
+        let times = plan.streams.values().filter_map(|stream| Some((stream.name.clone(), stream.time.clone()?)));
+        let replaying = Replaying::new(replays, times.collect());
         for stream in plan.streams.into_values() {
             streams.insert(stream.name.clone(), opening.stream(stream).await?);
         }
@@ -331,6 +336,7 @@ impl Node {
                 freshness: planned.spec.freshness,
                 commit_bytes: planned.spec.commit_bytes,
                 lost: AtomicU64::new(0),
+                replayed: Replayed::default(),
             };
             pipelines.insert(planned.spec.name.clone(), Pipeline::start(parts));
         }
@@ -365,11 +371,13 @@ impl Node {
             pipelines,
             dead_letters,
             actions: Actions::new(actions),
+            replaying,
             queries,
             tasks: Mutex::default(),
         });
         node.start_parking();
         node.start_carrying();
+        node.start_replaying();
         node.start_upkeep(plan.lookups);
         Ok(node)
     }
@@ -383,6 +391,7 @@ impl Node {
             task.abort();
         }
         // What brings something in before what works it off.
+        self.replaying.stop().await;
         futures::future::join_all(self.files.iter().map(OpenFiles::stop)).await;
         // Functions before tables: what they have made is in the tables' streams then.
         futures::future::join_all(self.functions.values().map(|function| function.stop())).await;
@@ -431,7 +440,10 @@ impl Node {
         let mut all: BTreeMap<StreamName, Arc<Stream>> =
             self.streams.values().map(|stream| (stream.stream.name().clone(), stream.stream.clone())).collect();
         let of_functions = self.functions.values();
-        let of_functions = of_functions.flat_map(|function| std::iter::once(&function.stream).chain(&function.redrive));
+        let of_functions = of_functions.flat_map(|function| {
+            let replay = function.replay.iter().flat_map(|replay| [&replay.feed, &replay.made]);
+            std::iter::once(&function.stream).chain(&function.redrive).chain(replay)
+        });
         let of_tables = self.pipelines.values().flat_map(Pipeline::sources).map(|source| &source.stream);
         all.extend(of_functions.chain(of_tables).map(|stream| (stream.name().clone(), stream.clone())));
         all.into_values().collect()
@@ -487,6 +499,10 @@ impl Node {
 
     pub(crate) fn actions(&self) -> &Actions {
         &self.actions
+    }
+
+    pub(crate) fn replaying(&self) -> &Replaying {
+        &self.replaying
     }
 
     pub(crate) fn checkpoints(&self) -> &Owner<Checkpoints> {

@@ -47,11 +47,7 @@ impl Page {
 
     /// Makes a page of records that were kept elsewhere, in order. Its end is behind the last of them, or `end` if that is
     /// further: what lies between is known not to be there.
-    pub fn of<'a>(
-        from: SequenceNumber,
-        end: SequenceNumber,
-        records: impl IntoIterator<Item = Record<'a>>,
-    ) -> Self {
+    pub fn of<'a>(from: SequenceNumber, end: SequenceNumber, records: impl IntoIterator<Item = Record<'a>>) -> Self {
         let mut blocks = Vec::new();
         let mut builder = Builder::default();
         // Of the block that is being filled: its first record, when they arrived, and the place that follows.

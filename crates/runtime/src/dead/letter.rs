@@ -14,6 +14,8 @@ use super::given;
 
 /// The header that names the letter that a record was redriven as.
 pub(crate) const REDRIVE_OF: &str = "redrive-of";
+/// The header that names the replay that a record was read for.
+pub(crate) const REPLAY: &str = "replay";
 /// The header of a message's own id.
 pub(crate) const MESSAGE_ID: &str = "message-id";
 /// The header of a message's group.

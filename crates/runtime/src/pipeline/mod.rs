@@ -23,7 +23,7 @@ use weir_env::Env;
 use weir_function::Function;
 use weir_machine::Owner;
 use weir_stream::{Checkpoints, Records, Shard, Stream};
-use weir_table::{Appended, OnRepeat, SourceId, Table};
+use weir_table::{Appended, SourceId, Table};
 use weir_types::{SequenceNumber, ShardId, TableName};
 
 use self::apply::Applier;
@@ -137,6 +137,15 @@ impl Trouble {
     }
 }
 
+/// What becomes of a row whose id the table has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnRepeat {
+    /// It is dropped: the one that came first stays.
+    Keep,
+    /// It takes the old one's place, if any value differs.
+    Replace,
+}
+
 /// A shard that a table's records are read from.
 #[derive(Clone)]
 pub(crate) struct SourceShard {
@@ -154,6 +163,8 @@ impl SourceShard {
     }
 
     /// Says what becomes of rows of one block: what a replay has sent on to a stream replaces in its tables too.
+    ///
+    /// The mark is the producer's name: nobody from outside may have one that begins like this.
     pub fn on_repeat_of(&self, block: &Records<'_>) -> OnRepeat {
         let replayed = block.stamp().is_some_and(|stamp| stamp.producer.as_str().starts_with(REPLAYED));
         if replayed { OnRepeat::Replace } else { self.on_repeat }

@@ -153,7 +153,8 @@ impl Reader {
                 self.parts.lost.fetch_add(lost, Ordering::Relaxed);
                 // The table's place moves too, so that queries don't wait for what can't come, and a restart is past it.
                 let on_repeat = parts.sources[index].on_repeat;
-                let nothing = Prepared { from: From::Live(index), next: to, rows: None, letters: Vec::new(), on_repeat };
+                let nothing =
+                    Prepared { from: From::Live(index), next: to, rows: None, letters: Vec::new(), on_repeat };
                 let _ = self.work.send(Work::Page(Box::new(nothing))).await;
                 self.next[index] = to;
                 return Ok(true);

@@ -22,11 +22,18 @@ pub struct Counts {
     pub refused: u64,
     /// Records that became dead letters.
     pub dead_lettered: u64,
+    /// Records that damage had taken from the log before.
+    pub lost: u64,
     /// Records whose rows are durable, and of which a crash has taken what became of them.
     pub untold: u64,
 }
 
 impl Counts {
+    /// Returns how many of the run's records are behind it.
+    pub fn behind(&self) -> u64 {
+        self.read + self.lost + self.untold
+    }
+
     /// Adds others.
     pub fn merge(&mut self, other: &Self) {
         self.read += other.read;
@@ -37,6 +44,7 @@ impl Counts {
         self.unchanged += other.unchanged;
         self.refused += other.refused;
         self.dead_lettered += other.dead_lettered;
+        self.lost += other.lost;
         self.untold += other.untold;
     }
 }

@@ -7,8 +7,8 @@
 //!             +--> done, failed
 //! ```
 //!
-//! Invariants: a run that is over never changes; its ranges and targets never change; what it counts grows. Of the runs that
-//! are over the newest [`HISTORY_MAX`] are kept.
+//! Invariants: the state of a run that is over never changes (what was under way when it was cancelled is still counted); its
+//! ranges and targets never change. Of the runs that are over the newest [`HISTORY_MAX`] are kept.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,7 @@ use weir_machine::{At, Machine, RestoreError};
 use weir_types::{SequenceNumber, ShardId, StreamName, Timestamp};
 
 use super::counts::Counts;
+use super::rate::Rate;
 use super::target::Target;
 
 /// Runs that may be under way or paused at once.
@@ -127,7 +128,7 @@ pub struct Run {
     /// How it stands.
     pub state: State,
     /// The most records in a second, over all targets; none: as fast as they go.
-    pub rate: Option<f64>,
+    pub rate: Option<Rate>,
     /// When it was begun.
     pub began_at: Timestamp,
     /// When it was over.
@@ -145,7 +146,7 @@ pub struct Run {
 #[serde(tag = "do", rename_all = "snake_case")]
 pub(crate) enum Command {
     /// Begins a run.
-    Begin { task: Task, rate: Option<f64> },
+    Begin { task: Task, rate: Option<Rate> },
     /// Notes what is durable at a target.
     Note { id: String, target: Target, progress: Progress },
     /// Lets a run wait.
@@ -157,7 +158,7 @@ pub(crate) enum Command {
     /// Says why it can't go on.
     Fail { id: String, reason: String },
     /// Sets or takes away its rate.
-    Rate { id: String, rate: Option<f64> },
+    Rate { id: String, rate: Option<Rate> },
 }
 
 /// What became of a command.
@@ -202,7 +203,7 @@ impl Replays {
         self.runs.iter().filter(|run| !run.state.is_over())
     }
 
-    fn begin(&mut self, at: At, task: Task, rate: Option<f64>) -> Outcome {
+    fn begin(&mut self, at: At, task: Task, rate: Option<Rate>) -> Outcome {
         if let Some(known) = self.get(&task.id) {
             // The same call, made again.
             return Outcome::Run(Box::new(known.clone()));
@@ -292,10 +293,17 @@ impl Machine for Replays {
             | Command::Rate { ref id, .. } => id.clone(),
         };
         let Some(run) = self.runs.iter_mut().find(|run| run.task.id == id) else { return Outcome::NoRun };
-        if run.state.is_over() {
-            return Outcome::Over;
+        match (&run.state, &command) {
+            // What was on its way.
+            (State::Cancelled | State::Failed(_), Command::Note { target, progress, .. }) => {
+                if let Some(known) = run.progress.get_mut(target) {
+                    *known = Progress { done: false, ..progress.clone() };
+                }
+                return Outcome::Over;
+            }
+            (state, _) if state.is_over() => return Outcome::Over,
+            _ => run.apply(at, command),
         }
-        run.apply(at, command);
         let run = run.clone();
         if run.state.is_over() {
             self.forget();
@@ -339,7 +347,7 @@ mod tests {
     }
 
     fn begin(replays: &mut Replays, id: &str) -> Outcome {
-        replays.apply(at(1), Command::Begin { task: task(id), rate: Some(5.0) })
+        replays.apply(at(1), Command::Begin { task: task(id), rate: Some("5/s".parse().unwrap()) })
     }
 
     #[test]
