@@ -27,6 +27,7 @@ mod replay;
 mod schemas;
 mod status;
 mod streams;
+mod system;
 mod tables;
 mod tail;
 mod upkeep;
@@ -51,6 +52,8 @@ pub use replay::{
 };
 pub use schemas::Catalog;
 pub use status::{
-    FilesStatus, FunctionStatus, LookupStatus, QueueStatus, ShardStatus, Status, StreamStatus, TableStatus,
+    FilesStatus, FunctionStatus, LookupStatus, PARTITIONS_LISTED_MAX, PartitionStatus, QueueStatus, ShardStatus,
+    Status, StreamStatus, TableStatus,
 };
+pub use system::SystemTableError;
 pub use tail::{TailError, TailPage, TailRecord};

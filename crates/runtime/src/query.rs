@@ -20,6 +20,9 @@ pub enum QueryFailed {
     /// The query itself.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// A system table could not be read.
+    #[error(transparent)]
+    System(#[from] crate::system::SystemTableError),
     /// A table has not come as far as what was acknowledged.
     #[error(
         "table `{table}` is {behind} records behind what was acknowledged, and did not catch up within {}{}",
@@ -64,7 +67,8 @@ impl Node {
                 sources.push((name.to_string(), Source::rows(first.schema(), rows.to_vec())));
             }
         }
-        Ok(self.queries.run(parsed, sources).await?)
+        let system = self.system_tables(&parsed).await?;
+        Ok(self.queries.run(parsed, sources, system).await?)
     }
 
     /// Waits until a table has all that is durable at this moment.

@@ -6,11 +6,14 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use weir_config::{Body, On};
 use weir_lambda::Handler;
+use weir_table::Lifecycle;
+use weir_types::civil::civil_from_days;
 use weir_types::{SequenceNumber, ShardId, Timestamp};
 
 use crate::files::OpenFiles;
 use crate::function::OpenFunction;
 use crate::node::Node;
+use crate::pipeline::Pipeline;
 
 /// The state of a node.
 #[derive(Debug, Clone, Serialize)]
@@ -206,6 +209,65 @@ pub struct TableStatus {
     pub lost: u64,
     /// Why it stands still, if it does.
     pub trouble: Option<String>,
+    /// Partitions, the newest first, up to [`PARTITIONS_LISTED_MAX`]; `weir.partitions` has all.
+    pub partitions: Vec<PartitionStatus>,
+    /// How many partitions there are.
+    pub partition_count: u64,
+}
+
+/// Partitions of one table that the status lists.
+pub const PARTITIONS_LISTED_MAX: usize = 20;
+
+/// The state of a partition of a table.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartitionStatus {
+    /// Its UTC day, `2013-01-01`; none in tables of one partition, and for rows without a usable event time.
+    pub day: Option<String>,
+    /// Days since 1970-01-01.
+    #[serde(skip)]
+    pub day_number: Option<i32>,
+    /// Its hour, in tables by hour.
+    pub hour: Option<u8>,
+    /// Its files.
+    pub files: u64,
+    /// Those smaller than half of the target size.
+    pub small_files: u64,
+    /// Its committed rows; none if another writer's files don't say.
+    pub rows: Option<u64>,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// After which only rows later than the lookback change it; none without a lookback.
+    pub final_after: Option<Timestamp>,
+    /// Whether that has passed.
+    pub is_final: bool,
+    /// When rows last came into it.
+    pub changed_at: Option<Timestamp>,
+    /// When it was last compacted.
+    pub compacted_at: Option<Timestamp>,
+    /// Whether it has not changed since.
+    pub is_compact: bool,
+}
+
+impl PartitionStatus {
+    fn of(lifecycle: Lifecycle) -> Self {
+        Self {
+            day: lifecycle.day.map(|day| {
+                let (year, month, day) = civil_from_days(day.into());
+                format!("{year:04}-{month:02}-{day:02}")
+            }),
+            day_number: lifecycle.day,
+            hour: lifecycle.hour,
+            files: lifecycle.files,
+            small_files: lifecycle.small_files,
+            rows: lifecycle.rows,
+            bytes: lifecycle.bytes,
+            final_after: lifecycle.final_after,
+            is_final: lifecycle.is_final,
+            changed_at: lifecycle.changed_at,
+            compacted_at: lifecycle.compacted_at,
+            is_compact: lifecycle.is_compact,
+        }
+    }
 }
 
 impl OpenFunction {
@@ -327,6 +389,7 @@ impl Node {
             .iter()
             .map(|(name, pipeline)| {
                 let stats = pipeline.table().stats();
+                let partitions = pipeline.table().lifecycles();
                 TableStatus {
                     name: name.to_string(),
                     stream: pipeline.stream().stream.name().to_string(),
@@ -343,8 +406,21 @@ impl Node {
                     refused: stats.refused,
                     lost: pipeline.lost(),
                     trouble: pipeline.trouble(),
+                    partition_count: partitions.len() as u64,
+                    partitions: partitions
+                        .into_iter()
+                        .rev()
+                        .take(PARTITIONS_LISTED_MAX)
+                        .map(PartitionStatus::of)
+                        .collect(),
                 }
             })
             .collect()
+    }
+
+    /// Returns every partition of every table.
+    pub(crate) fn partition_statuses(&self) -> Vec<(String, Vec<PartitionStatus>)> {
+        let of = |pipeline: &Pipeline| pipeline.table().lifecycles().into_iter().map(PartitionStatus::of).collect();
+        self.pipelines().iter().map(|(name, pipeline)| (name.to_string(), of(pipeline))).collect()
     }
 }

@@ -39,7 +39,10 @@ impl OpenStream {
 
     /// Returns what finds the partition key in a record of `schema`; none where records are spread, or the schema lacks it.
     pub fn key_of(&self, schema: &Schema) -> Option<Extractor> {
-        Extractor::new(schema, &[self.key.as_deref()?]).ok()
+        let key = self.key.as_deref()?;
+        // A writer of an older schema may call the field by another name.
+        let aliases = self.schema.field_called(key).into_iter().flat_map(|field| &field.aliases);
+        std::iter::once(key).chain(aliases.map(String::as_str)).find_map(|name| Extractor::new(schema, &[name]).ok())
     }
 
     /// Says whether records of `writer` can be read as the stream's schema.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use url::Url;
-use weir_config::{FunctionPlan, TablePlan, TableSource};
+use weir_config::{Evolve, FunctionPlan, TablePlan, TableSource};
 use weir_env::Env;
 use weir_function::{Function, SqlFunction};
-use weir_schema::arrow_schema;
+use weir_schema::columns::{Past, past};
+use weir_schema::{Schema, arrow_schema};
 use weir_stream::Stream;
-use weir_table::{LocalStore, PartitionBy, Rule, Spec, Table};
+use weir_table::{Evolution, LocalStore, PartitionBy, Rewriting, Rule, Spec, Table};
 use weir_types::{FunctionName, StreamName};
 
 use crate::dead::{ACTIONS, ACTIONS_SQL, DEAD_LETTERS};
@@ -37,6 +38,29 @@ pub(crate) struct Planned {
     pub function: Option<Arc<dyn Function>>,
 }
 
+/// Says how a table's columns follow the stream's schema. Of a function's, `passed` names those that it passes on: what it
+/// computes has no past that a schema knows.
+fn evolution(schema: &Schema, passed: Option<&BTreeMap<String, String>>, evolve: Evolve) -> Evolution {
+    let Past { renamed, filled } = past(schema).expect("the plan was checked: its schemas have columns");
+    let rewriting = match evolve {
+        Evolve::Rewrite => Rewriting::Allowed,
+        Evolve::Append => Rewriting::Refused,
+    };
+    let Some(passed) = passed else { return Evolution { rewriting, renamed, filled } };
+    let mut evolution = Evolution { rewriting, ..Evolution::default() };
+    for (output, input) in passed {
+        let path = |path: &[String]| [std::slice::from_ref(output), &path[1..]].concat();
+        let of_input = |path: &&Vec<String>| path.first() == Some(input);
+        evolution.renamed.extend(
+            renamed.iter().filter(|(path, _)| of_input(path)).map(|(under, names)| (path(under), names.clone())),
+        );
+        evolution.filled.extend(
+            filled.iter().filter(|(path, _)| of_input(path)).map(|(under, value)| (path(under), value.clone())),
+        );
+    }
+    evolution
+}
+
 /// What feeds tables.
 pub(crate) struct Feeds<'a> {
     pub plans: &'a BTreeMap<FunctionName, Arc<FunctionPlan>>,
@@ -51,10 +75,12 @@ impl Planned {
         let known = "the plan was checked: its references lead somewhere";
         let mut columns = plan.columns;
         let mut function: Option<Arc<dyn Function>> = None;
+        let mut passed = None;
         let mut only = None;
         let mut replayed = None;
         let stream = match &plan.source {
             TableSource::Stream(name) => feeds.streams.get(name).expect(known).clone(),
+            TableSource::Rollup(_) => unreachable!("rollups are opened after their sources, by `crate::rollup`"),
             TableSource::Function { function: name, output } => {
                 let planned = feeds.plans.get(name);
                 let sql =
@@ -68,6 +94,7 @@ impl Planned {
                         let planned = SqlFunction::plan(sql, input, feeds.lookups.columns())
                             .map_err(|source| StartError::Function { function: name.to_string(), source })?;
                         columns = planned.output();
+                        passed = Some(planned.passed().clone());
                         function = Some(Arc::new(planned));
                         stream
                     }
@@ -104,6 +131,7 @@ impl Planned {
         spec.freshness = plan.freshness;
         spec.commit_bytes = COMMIT_BYTES;
         spec.buffer_bytes_max = BUFFER_BYTES_MAX;
+        spec.evolution = evolution(&stream.schema, passed.as_ref(), plan.evolve);
         if let Some(size) = plan.target_file_size {
             spec.target_file_bytes = size.0;
         }

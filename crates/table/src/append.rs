@@ -83,6 +83,9 @@ impl Table {
 
     /// Refuses what can't be taken now, and returns the table's columns.
     fn admit(&self, batch: &RecordBatch, seen: &[(SourceId, u64)]) -> Result<arrow::datatypes::SchemaRef, AppendError> {
+        if let Some(reshaping) = self.reshaping() {
+            return Err(AppendError::Reshaping { table: self.spec.name.clone(), reshaping: Box::new(reshaping) });
+        }
         let state = self.state();
         let sealed = state.sealed.as_ref().map_or(0, |sealed| sealed.buffer.bytes);
         let bytes = state.open.bytes + sealed;

@@ -13,6 +13,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use hashbrown::HashTable;
 
+use crate::outcome::Reason;
 use crate::place::{Layout, Place};
 use crate::route::Routed;
 
@@ -35,6 +36,8 @@ pub(crate) struct Chunk {
     place_of: Vec<u32>,
     times: Vec<i64>,
     ids: Vec<u128>,
+    /// How many rows came late, per place that has such.
+    late: HashMap<Place, u64>,
     bytes: u64,
 }
 
@@ -47,7 +50,12 @@ pub(crate) struct Arrived {
 impl Arrived {
     /// Takes the rows that `keep` says.
     pub(crate) fn of(routed: Routed, keep: &[bool]) -> Result<Self, ArrowError> {
-        let Routed { batch, places, place_of, times, ids, keys, .. } = routed;
+        let Routed { batch, places, place_of, times, ids, keys, reasons } = routed;
+        let mut late = HashMap::new();
+        for (row, _) in reasons.iter().enumerate().filter(|(row, reason)| keep[*row] && **reason == Some(Reason::Late))
+        {
+            *late.entry(places[place_of[row] as usize]).or_default() += 1;
+        }
         let all = keep.iter().all(|keep| *keep);
         let batch =
             if all { compact(batch)? } else { filter_record_batch(&batch, &BooleanArray::from(keep.to_vec()))? };
@@ -65,6 +73,7 @@ impl Arrived {
             place_of: kept(place_of, keep, all),
             times: kept(times, keep, all),
             ids: kept(ids, keep, all),
+            late,
             bytes,
         };
         Ok(Self { chunk, keys: kept(keys, keep, all) })
@@ -142,6 +151,11 @@ impl Buffer {
         self.bytes += chunk.bytes;
         self.since.get_or_insert(elapsed);
         self.chunks.push(Arc::new(chunk));
+    }
+
+    /// Returns how many rows of a place came late.
+    pub(crate) fn late_at(&self, place: Place) -> u64 {
+        self.chunks.iter().filter_map(|chunk| chunk.late.get(&place)).sum()
     }
 
     /// Returns the rows by place, in the order of places.

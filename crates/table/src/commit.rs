@@ -24,15 +24,17 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::PutMode;
 use object_store::path::Path;
 use tokio::sync::Semaphore;
+use weir_types::Tally;
 
 use crate::buffer::{self, Gathered};
 use crate::error::{CommitError, FileError};
 use crate::file::DataFile;
 use crate::filter::Filter;
-use crate::log::{Add, Change};
-use crate::outcome::Committed;
+use crate::log::{Add, Change, Rows};
+use crate::outcome::{Committed, SourceId};
 use crate::place::Place;
-use crate::table::{Sealed, Table, Writing};
+use crate::table::{Sealed, Table, Writing, Written};
+use crate::witness::PlaceChange;
 use crate::writer::{Finished, SAMPLE_ROWS, Writer};
 
 /// Attempts to write one data file.
@@ -70,23 +72,31 @@ impl Table {
 
     async fn commit_one(&self, writing: &mut Writing) -> Result<Committed, CommitError> {
         let Some(sealed) = self.seal() else { return Ok(self.nothing()) };
-        let adds = match &writing.written {
-            Some(adds) => adds.clone(),
+        let written = match &writing.written {
+            Some(written) => written.clone(),
             None => {
-                let adds = Arc::new(self.write_buffer(&sealed).await?);
-                writing.written = Some(adds.clone());
-                adds
+                let written = self.write_buffer(&sealed).await?;
+                writing.written = Some(written.clone());
+                written
             }
         };
+        let Written { adds, places } = written;
         self.transact(writing, |commits| {
             let state = self.state();
-            let moved =
-                sealed.positions.iter().filter(|(source, position)| state.committed.get(*source) != Some(position));
-            Some(Change::Rows {
+            // A position that a replaced partition moved on meanwhile stays there.
+            let moved = |(source, position): &(&SourceId, &u64)| {
+                state.committed.get(*source).is_none_or(|committed| committed < *position)
+            };
+            let positions = sealed.positions.iter().filter(moved);
+            Some(Change::Rows(Rows {
                 adds: adds.clone(),
-                positions: moved.map(|(source, position)| (source.clone(), *position)).collect(),
+                positions: positions.map(|(source, position)| (source.clone(), *position)).collect(),
                 commits: commits + 1,
-            })
+                changed: places.iter().map(|change| change.place.partition()).collect(),
+                places: places.clone(),
+                is_buffer: true,
+                ..Rows::default()
+            }))
         })
         .await?;
         Ok(Committed {
@@ -117,7 +127,7 @@ impl Table {
     }
 
     /// Writes a data file per place.
-    async fn write_buffer(&self, sealed: &Arc<Sealed>) -> Result<Vec<Add>, FileError> {
+    async fn write_buffer(&self, sealed: &Arc<Sealed>) -> Result<Written, FileError> {
         let columns = self.columns();
         let failed = |source| FileError { verb: "write", path: self.folder.clone(), source: Box::new(source) };
         let batches: Arc<[RecordBatch]> = buffer::widened(&sealed.buffer.chunks, &columns).map_err(failed)?.into();
@@ -129,10 +139,21 @@ impl Table {
                 let place = gathered.place;
                 let finished = self.encode(sealed.clone(), batches, columns.clone(), gathered).await?;
                 drop(permit);
-                self.store_file(place, &columns, finished).await
+                let change = PlaceChange {
+                    place,
+                    added: finished.tally,
+                    removed: Tally::default(),
+                    late: sealed.buffer.late_at(place),
+                    replaced: 0,
+                };
+                Ok((self.store_file(place, &columns, finished).await?, change))
             }
         });
-        stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await
+        let written: Result<Vec<_>, FileError> =
+            stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await;
+        let (adds, mut places): (Vec<_>, Vec<_>) = written?.into_iter().unzip();
+        places.sort_unstable_by_key(|change| change.place);
+        Ok(Written { adds: Arc::new(adds), places: Arc::new(places) })
     }
 
     async fn encode(
@@ -167,7 +188,7 @@ impl Table {
     }
 
     async fn store_file(&self, place: Place, columns: &SchemaRef, finished: Finished) -> Result<Add, FileError> {
-        let Finished { bytes, rows, statistics, filter } = finished;
+        let Finished { bytes, rows, statistics, filter, .. } = finished;
         let size = bytes.len() as u64;
         let (path, location) = self.upload(place, bytes.into()).await?;
         self.remember(&path, filter);
@@ -185,8 +206,13 @@ impl Table {
 
     /// Returns a name that no file has had.
     pub(crate) fn name_file(&self, place: Place) -> (String, Path) {
-        let name =
-            format!("{}part-{:016x}{:016x}.parquet", self.layout.folder(place), self.env.random(), self.env.random());
+        let name = (u128::from(self.env.random()) << 64) | u128::from(self.env.random());
+        self.named_file(place, name)
+    }
+
+    /// Returns the path of a file that has a name already, and where in the store it is.
+    pub(crate) fn named_file(&self, place: Place, name: u128) -> (String, Path) {
+        let name = format!("{}part-{name:032x}.parquet", self.layout.folder(place));
         let location = name.split('/').fold(self.folder.clone(), |folder, part| folder.join(part));
         (name, location)
     }

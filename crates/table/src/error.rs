@@ -77,6 +77,15 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
+    /// What other writers did since the last commit can't be noted.
+    #[error("note in table `{table}` what other writers changed")]
+    Note {
+        /// The table.
+        table: TableName,
+        /// Why.
+        #[source]
+        source: Box<CommitError>,
+    },
     /// The Delta log can't be read or written.
     #[error("open the Delta log of table `{table}` in `{root}`")]
     Log {
@@ -110,6 +119,32 @@ pub enum GrowError {
         /// The type that was asked for.
         wants: String,
     },
+    /// A column of the id would become something whose ids are others.
+    #[error(
+        "column `{column}` of table `{table}` is {has}, and can't become {wants}, since rows are unique by it: their ids \
+         would be others. Give the new table another name, and replay into it"
+    )]
+    OfId {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// Its type in the table.
+        has: String,
+        /// The type that was asked for.
+        wants: String,
+    },
+    /// A change needs files to be written anew, which the table does not allow.
+    #[error(
+        "{change} in table `{table}`, for which its files have to be written anew: remove `evolve = \"append\"`, or give \
+         the new column another name"
+    )]
+    NeedsRewriting {
+        /// The table.
+        table: TableName,
+        /// The change, in words.
+        change: String,
+    },
     /// Another writer changed the table.
     #[error("another writer owns table `{table}` since version {version}")]
     Fenced {
@@ -129,6 +164,31 @@ pub enum GrowError {
     },
 }
 
+/// Why files were not written anew for new columns. Rows are as they were; the next call goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReshapeError {
+    /// A column can't be stored.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The columns that the table has by now can't become the wanted ones.
+    #[error(transparent)]
+    Grow(#[from] GrowError),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The Delta log could not be changed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// Other writers went on changing files.
+    #[error("rewrite the files of table `{table}`: other writers changed them {rounds} times meanwhile")]
+    Contended {
+        /// The table.
+        table: TableName,
+        /// How often it was tried.
+        rounds: u32,
+    },
+}
+
 /// Why a batch was not taken. The table is as it was, and the positions too.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
@@ -141,6 +201,14 @@ pub enum AppendError {
         bytes: u64,
         /// The limit.
         bytes_max: u64,
+    },
+    /// The files have to be written anew first: [`Table::reshape`](crate::Table::reshape).
+    #[error("table `{table}` takes no rows yet: {reshaping}")]
+    Reshaping {
+        /// The table.
+        table: TableName,
+        /// What is to be done.
+        reshaping: Box<crate::evolution::Reshaping>,
     },
     /// The batch has a column that the table has not: [`Table::grow`](crate::Table::grow) first.
     #[error("a batch for table `{table}` has the unknown column `{column}`")]

@@ -58,19 +58,26 @@ mod columns;
 mod commit;
 mod committer;
 mod error;
+mod evolution;
+mod evolve;
 mod file;
 mod filter;
+mod finality;
+mod foreign;
+mod generation;
 mod grow;
 mod id;
 mod local;
 mod log;
 mod merge;
+mod metadata;
 mod open;
 mod outcome;
 mod partition;
 mod place;
 mod reader;
 mod replace;
+mod reshape;
 mod route;
 mod spec;
 mod statistics;
@@ -83,9 +90,12 @@ mod writer;
 
 pub use audit::{Audit, FINDINGS_MAX, Finding, Known};
 pub use error::{
-    AppendError, AuditError, CommitError, FileError, GrowError, MergeError, OpenError, ReplaceError, VacuumError,
+    AppendError, AuditError, CommitError, FileError, GrowError, MergeError, OpenError, ReplaceError, ReshapeError,
+    VacuumError,
 };
+pub use evolution::{ColumnChange, ColumnPath, Evolution, Reshaping, Rewriting};
 pub use file::DataFile;
+pub use finality::Lifecycle;
 pub use local::LocalStore;
 pub use outcome::{Appended, Committed, Merged, Pending, Reason, Refused, SourceId, Stats, Vacuumed, View};
 pub use partition::Partition;

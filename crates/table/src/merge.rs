@@ -50,6 +50,10 @@ impl Table {
     /// See [`MergeError`].
     pub async fn merge(&self) -> Result<Merged, MergeError> {
         let _one = self.merging.lock().await;
+        // They are all rewritten soon, and may lack columns of the id until then.
+        if self.reshaping().is_some() {
+            return Ok(Merged::default());
+        }
         let Some((place, files, more)) = self.choose() else { return Ok(Merged::default()) };
         let columns = self.columns();
         let add = self.rewrite(place, &columns, &files).await?;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use arrow::datatypes::Date32Type;
 use weir_types::Timestamp;
 
 use crate::place::Place;
@@ -16,6 +17,28 @@ const SMALL_SHARE: u64 = 2;
 
 /// The values of the partition columns but for the bucket.
 pub(crate) type Key = (Option<i32>, Option<u8>);
+
+/// What a partition without a day is called.
+const NULL_NAME: &str = "null";
+
+/// Returns a partition's name: `2013-01-01`, `2013-01-01/05`, or `null`.
+pub(crate) fn name((day, hour): Key) -> String {
+    let Some(day) = day else { return NULL_NAME.to_owned() };
+    // Days beyond the calendar make no partitions; their number is a name as well.
+    let day = Date32Type::to_naive_date_opt(day).map_or_else(|| day.to_string(), |day| day.to_string());
+    hour.map_or(day.clone(), |hour| format!("{day}/{hour:02}"))
+}
+
+/// Reads what [`name`] wrote.
+pub(crate) fn parse(name: &str) -> Option<Key> {
+    if name == NULL_NAME {
+        return Some((None, None));
+    }
+    let (day, hour) = name.split_once('/').map_or((name, None), |(day, hour)| (day, Some(hour)));
+    let hour = hour.map(str::parse).transpose().ok()?;
+    let day = day.parse().map(Date32Type::from_naive_date).or_else(|_| day.parse()).ok()?;
+    Some((Some(day), hour))
+}
 
 impl Place {
     /// Returns the partition that the place is a bucket of.
@@ -77,5 +100,19 @@ impl Partition {
     fn new((day, hour): Key, changed: u64) -> Self {
         let modified = Timestamp::default();
         Self { day, hour, files: 0, small_files: 0, rows: Some(0), bytes: 0, changed, modified }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_read_back_from_their_names() {
+        for key in [(None, None), (Some(15_706), None), (Some(15_706), Some(5)), (Some(-25_567), Some(23))] {
+            assert_eq!(parse(&name(key)), Some(key));
+        }
+        assert_eq!(name((Some(15_706), Some(5))), "2013-01-01/05");
+        assert_eq!(parse("yesterday"), None);
     }
 }

@@ -10,7 +10,7 @@
 //! A commit seals the open buffer and writes it while appends go on into a new one; sealed rows stay visible to views
 //! and to the search for repeats until the commit turned them into files, in one step.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,7 +31,7 @@ use crate::outcome::{Pending, SourceId, Stats, View};
 use crate::partition;
 use crate::place::{Layout, Place};
 use crate::spec::Spec;
-use crate::witness::Witness;
+use crate::witness::{PlaceChange, Witness};
 
 /// A table, open for appending by this process alone. All operations may run at once.
 pub struct Table {
@@ -59,19 +59,35 @@ pub(crate) struct Writing {
     pub(crate) snapshot: SnapshotRef,
     /// Commits of rows in the snapshot, by any writer.
     pub(crate) commits: u64,
-    /// The files of the sealed buffer, once they are all written.
-    pub(crate) written: Option<Arc<Vec<Add>>>,
+    /// What of the sealed buffer is in files by now.
+    pub(crate) written: Option<Written>,
     /// A transaction of which it is not known yet whether it happened.
     pub(crate) in_flight: Option<InFlight>,
+    /// Partitions whose rows another writer changed: the next commit of rows notes it.
+    pub(crate) foreign: BTreeSet<partition::Key>,
     pub(crate) since_checkpoint: u64,
+}
+
+/// A sealed buffer that is in files, which no version names yet.
+#[derive(Clone)]
+pub(crate) struct Written {
+    pub(crate) adds: Arc<Vec<Add>>,
+    pub(crate) places: Arc<Vec<PlaceChange>>,
 }
 
 /// A transaction of which it is not known yet whether it happened: it runs, or failed, or its caller was dropped.
 pub(crate) struct InFlight {
     /// What it put, or tried to; none if it did not come so far.
     pub(crate) attempt: AttemptSlot,
-    /// Whether it was the sealed buffer's.
-    pub(crate) is_of_rows: bool,
+    /// What it did, if it was about rows and happened.
+    pub(crate) rows: Option<Own>,
+}
+
+/// What a commit of rows of ours does beside adding and removing files.
+#[derive(Clone)]
+pub(crate) struct Own {
+    pub(crate) positions: BTreeMap<SourceId, u64>,
+    pub(crate) is_buffer: bool,
 }
 
 /// What readers and appends see.
@@ -92,6 +108,8 @@ pub(crate) struct State {
     pub(crate) open: Buffer,
     /// The first version that another writer made, if one did.
     pub(crate) fenced: Option<u64>,
+    /// A change of columns that files have to follow first.
+    pub(crate) waiting: Option<Arc<crate::reshape::Waiting>>,
 }
 
 /// A buffer that a commit is about.

@@ -69,7 +69,9 @@ impl Table {
                 writing.snapshot = fresh;
             }
             let mut live: HashSet<Path> = self.state().files.list().iter().map(|file| file.location.clone()).collect();
-            live.extend(writing.written.iter().flat_map(|adds| adds.iter()).map(|add| add.file.location.clone()));
+            live.extend(
+                writing.written.iter().flat_map(|written| written.adds.iter()).map(|add| add.file.location.clone()),
+            );
             (writing.snapshot.clone(), live)
         };
         let removed = self.log.removed_since(snapshot, cutoff).await;

@@ -12,6 +12,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
+use weir_types::Tally;
 
 use crate::filter::{self, Filter};
 use crate::id::Hasher;
@@ -66,6 +67,8 @@ pub(crate) struct Writer {
     filter: Option<(Filter, String)>,
     schema: SchemaRef,
     rows: u64,
+    /// The wrapping sum of the ids.
+    sum: u128,
 }
 
 /// A file's end, and what there is to know about it.
@@ -73,6 +76,8 @@ pub(crate) struct Finished {
     /// The bytes behind those that [`Writer::take`] returned.
     pub(crate) bytes: Vec<u8>,
     pub(crate) rows: u64,
+    /// The rows, and the sum of their ids.
+    pub(crate) tally: Tally,
     pub(crate) statistics: Statistics,
     pub(crate) filter: Option<Filter>,
 }
@@ -94,7 +99,7 @@ impl Writer {
         }
         let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
         let parquet = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?;
-        Ok(Self { parquet, filter: None, schema, rows: 0 })
+        Ok(Self { parquet, filter: None, schema, rows: 0, sum: 0 })
     }
 
     /// Gives the file a filter for about so many rows.
@@ -109,11 +114,12 @@ impl Writer {
         self.parquet.write(batch)
     }
 
-    /// Adds ids to the filter, in any order.
+    /// Adds ids to the filter and to the sum, in any order.
     pub(crate) fn write_ids(&mut self, ids: impl IntoIterator<Item = u128>) {
         if let Some((filter, _)) = &mut self.filter {
             for id in ids {
                 filter.insert(id);
+                self.sum = self.sum.wrapping_add(id);
             }
         }
     }
@@ -136,6 +142,7 @@ impl Writer {
                     (filter::OFFSET_KEY, offset.to_string()),
                     (filter::LENGTH_KEY, bytes.len().to_string()),
                     (filter::SCHEME_KEY, scheme),
+                    (filter::SUM_KEY, format!("{:032x}", self.sum)),
                 ] {
                     self.parquet.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
                 }
@@ -144,7 +151,8 @@ impl Writer {
         };
         let metadata = self.parquet.finish()?;
         let statistics = Statistics::of(&self.schema, &metadata);
-        Ok(Finished { bytes: mem::take(self.parquet.inner_mut()), rows: self.rows, statistics, filter })
+        let tally = Tally { count: self.rows, sum: self.sum };
+        Ok(Finished { bytes: mem::take(self.parquet.inner_mut()), rows: self.rows, tally, statistics, filter })
     }
 }
 

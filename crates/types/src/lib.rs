@@ -13,6 +13,7 @@
 
 pub mod civil;
 pub mod fingerprint;
+mod hour;
 pub mod limits;
 pub mod name;
 mod nearest;
@@ -23,6 +24,7 @@ pub mod tally;
 pub mod timestamp;
 
 pub use fingerprint::Fingerprint;
+pub use hour::{Hour, HourError};
 pub use name::{
     FIFO_SUFFIX, FilesName, FunctionName, LogName, LookupName, NameError, ProducerId, QueueName, ScheduleName,
     StreamName, SubjectName, TableName,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use weir_stream::CheckpointCommand;
-use weir_table::{AppendError, Appended, CommitError, Committed, Refused, Rule, SourceId};
+use weir_table::{AppendError, Appended, CommitError, Committed, Refused, ReshapeError, Rule, SourceId};
 use weir_types::SequenceNumber;
 
 use super::read::{From, Prepared};
@@ -27,6 +27,7 @@ pub(super) struct Applier {
     /// Counted up by every commit.
     commits: watch::Sender<u64>,
     trouble: Arc<Trouble>,
+    stopping: watch::Receiver<bool>,
     commit: Option<Commit>,
     pause: Duration,
     /// When a commit that failed is tried again.
@@ -44,9 +45,10 @@ impl Applier {
         applied: watch::Sender<Vec<SequenceNumber>>,
         commits: watch::Sender<u64>,
         trouble: Arc<Trouble>,
+        stopping: watch::Receiver<bool>,
     ) -> Self {
         let (commit, pause, retry_at, places_since) = (None, RETRY, None, None);
-        Self { parts, incoming, applied, commits, trouble, commit, pause, retry_at, places_since }
+        Self { parts, incoming, applied, commits, trouble, stopping, commit, pause, retry_at, places_since }
     }
 
     pub async fn run(mut self) {
@@ -56,6 +58,12 @@ impl Applier {
     }
 
     async fn work(&mut self) -> Result<(), Fenced> {
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            reshaped = self.reshape() => reshaped?,
+            // What is rewritten already is found by the next start.
+            _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+        }
         loop {
             let due = self.due();
             tokio::select! {
@@ -74,6 +82,27 @@ impl Applier {
             }
         }
         self.drain().await
+    }
+
+    /// Lets the files follow the columns, if they have to before the table takes rows.
+    async fn reshape(&mut self) -> Result<(), Fenced> {
+        let mut pause = RETRY;
+        while let Some(reshaping) = self.parts.table.reshaping() {
+            tracing::info!(table = %self.parts.name, files = reshaping.files, bytes = reshaping.bytes, %reshaping, "files are written anew");
+            match self.parts.table.reshape().await {
+                Ok(()) => self.trouble.of_applier(None),
+                Err(error) => {
+                    self.trouble.of_applier(Some(chain(&error)));
+                    if let ReshapeError::Commit(CommitError::Fenced { .. }) = error {
+                        return Err(Fenced);
+                    }
+                    tracing::error!(table = %self.parts.name, error = chain(&error), "files could not be written anew, which is tried again");
+                    self.parts.env.sleep(self.parts.env.jitter(pause)).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Says when the next commit is due; `None` if there is nothing to commit or one is under way.

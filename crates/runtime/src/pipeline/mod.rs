@@ -200,7 +200,8 @@ impl Pipeline {
         let trouble = Arc::new(Trouble::default());
         let weak = work.downgrade();
         let reader = Reader::new(parts.clone(), from, work, trouble.clone(), stopping.clone());
-        let applier = Applier::new(parts.clone(), incoming, applied_to, commits_to, trouble.clone());
+        let applier =
+            Applier::new(parts.clone(), incoming, applied_to, commits_to, trouble.clone(), stopping.clone());
         let tasks = vec![tokio::spawn(reader.run()), tokio::spawn(applier.run())];
         Self { parts, applied, commits, work: weak, trouble, stop, tasks: Mutex::new(tasks) }
     }
@@ -243,7 +244,11 @@ impl Pipeline {
     }
 
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.get()
+        let reshaping = self.parts.table.reshaping().map(|reshaping| reshaping.to_string());
+        match (self.trouble.get(), reshaping) {
+            (Some(trouble), Some(reshaping)) => Some(format!("{reshaping}; {trouble}")),
+            (trouble, reshaping) => trouble.or(reshaping),
+        }
     }
 
     /// Records that were gone before they could be read, since the start.

@@ -5,6 +5,7 @@
 mod crash;
 mod layout;
 mod maintenance;
+mod reshape;
 mod schema;
 mod support;
 mod unique;
