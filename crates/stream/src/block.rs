@@ -352,7 +352,7 @@ mod tests {
                 let found = Records::new(&block).unwrap();
                 prop_assert_eq!(found.stamp(), stamp.as_ref());
                 let bodies = Records::new(&block).unwrap().map(|record| digest(record.unwrap().body));
-                prop_assert_eq!(found.sum(), Some(bodies.fold(0, u128::wrapping_add)));
+                prop_assert_eq!(Records::sum(&found), Some(bodies.fold(0, u128::wrapping_add)));
                 for record in found {
                     let record = record.unwrap();
                     read.push((record.fingerprint.0, record.key.map(<[u8]>::to_vec), record.body.to_vec()));
