@@ -13,6 +13,7 @@ mod log;
 mod output;
 mod query;
 mod queue;
+mod replay;
 mod send;
 mod serve;
 mod status;
@@ -58,6 +59,8 @@ enum Command {
     Queue(queue::Args),
     /// Dead letters: list, show, group, redrive, drop
     Dead(dead::Args),
+    /// Put records of the past through the plan as it is now: rows are replaced, never doubled
+    Replay(replay::Args),
     /// Functions: list, invoke, logs, versions, rollback
     Function(function::Args),
     /// Look into a data folder's log, verify it, or repair it
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(args),
         Command::Queue(args) => queue::run(args),
         Command::Dead(args) => dead::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Function(args) => function::run(args),
         Command::Log(args) => log::run(args),
     };

@@ -10,7 +10,7 @@ use weir_runtime::Node;
 use weir_sqs::{Options as SqsOptions, Sqs};
 
 use crate::error::{ErrorCode, ErrorReply};
-use crate::{dead_letters, functions, invoke, metrics, query, queues, records, schemas, status};
+use crate::{dead_letters, functions, invoke, metrics, query, queues, records, replays, schemas, status};
 
 /// Every path. Requests of SQS's clients are told by their headers and bodies, and may come to any path; they are looked
 /// for first.
@@ -55,6 +55,13 @@ fn native(node: Arc<Node>) -> Router {
         .route("/v1/dead-letters/redrive", post(dead_letters::redrive))
         .route("/v1/dead-letters/drop", post(dead_letters::drop_letters))
         .route("/v1/dead-letters/{*id}", get(dead_letters::show))
+        .route("/v1/replays", post(replays::begin).get(replays::list))
+        .route("/v1/replays/preview", post(replays::preview))
+        .route("/v1/replays/{id}", get(replays::show))
+        .route("/v1/replays/{id}/pause", post(replays::pause))
+        .route("/v1/replays/{id}/resume", post(replays::resume))
+        .route("/v1/replays/{id}/cancel", post(replays::cancel))
+        .route("/v1/replays/{id}/rate", post(replays::rate))
         .route("/v1/query", post(query::query))
         .route("/v1/schemas", get(schemas::list))
         .route("/v1/schemas/{subject}", get(schemas::get).post(schemas::register))

@@ -21,6 +21,7 @@ pub(crate) async fn welcome() -> String {
          ANY  /functions/NAME/...        a function's URL: the request as its event, its response as yours\n\
          GET  /v1/functions              functions, and what confines handlers\n\
          GET  /v1/dead-letters           what could not go on; GET /v1/dead-letters/ID, POST .../redrive, .../drop\n\
+         GET  /v1/replays                records of the past, once more; POST begins one, .../preview says what it would come to\n\
          GET  /v1/status                 streams, queues, functions, tables, lookups\n\
          GET  /v1/schemas                subjects and their versions\n\
          POST /v1/schemas/SUBJECT        a schema as the subject's next version\n\

@@ -200,8 +200,7 @@ impl Pipeline {
         let trouble = Arc::new(Trouble::default());
         let weak = work.downgrade();
         let reader = Reader::new(parts.clone(), from, work, trouble.clone(), stopping.clone());
-        let applier =
-            Applier::new(parts.clone(), incoming, applied_to, commits_to, trouble.clone(), stopping.clone());
+        let applier = Applier::new(parts.clone(), incoming, applied_to, commits_to, trouble.clone(), stopping.clone());
         let tasks = vec![tokio::spawn(reader.run()), tokio::spawn(applier.run())];
         Self { parts, applied, commits, work: weak, trouble, stop, tasks: Mutex::new(tasks) }
     }
