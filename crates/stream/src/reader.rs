@@ -87,6 +87,13 @@ impl Page {
         self
     }
 
+    /// Returns the page without what lies before a record.
+    #[must_use]
+    pub fn starting_at(mut self, from: SequenceNumber) -> Self {
+        self.from = self.from.max(from).min(self.to);
+        self
+    }
+
     /// Takes the page apart where `mark` of two blocks that follow each other differs.
     ///
     /// # Errors

@@ -307,6 +307,9 @@ async fn a_page_is_cut_at_a_record_and_made_again_of_its_records() {
     let cut = page.clone().cut(100, SequenceNumber(4));
     assert_eq!((bodies_of(&cut), cut.end()), (whole[..2].to_vec(), SequenceNumber(4)));
 
+    let rest = page.clone().starting_at(SequenceNumber(9));
+    assert_eq!((bodies_of(&rest), rest.end()), (whole[7..].to_vec(), SequenceNumber(12)));
+
     // Without some of them, as when they were kept elsewhere and have gaps.
     let kept = |sequence: u64| sequence % 5 != 0;
     let records = page.records().map(Result::unwrap).filter(|record| kept(record.sequence.0));

@@ -25,11 +25,11 @@ use super::counts::Counts;
 use super::machine::{Progress, ShardRange};
 use super::pace::Pace;
 use super::replaying::{Context, End, Waited};
-use super::source::PageError;
+use super::source::Read;
 use super::target::Target;
 use super::times;
 use crate::function::{Counts as FunctionCounts, OpenFunction, REPLAY_SHARD, Replay, consumer};
-use crate::pipeline::Parts;
+use crate::pipeline::{Parts, chain};
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
 
@@ -179,14 +179,9 @@ impl<'a> Giver<'a> {
         self.wait_for_room().await?;
         let from = self.next_of(range);
         let rate = context.rate();
-        let page = match context.source.read(range, from, PAGE_BYTES, Pace::turn(rate)).await {
-            Ok(page) => page,
-            Err(error @ PageError::Trimmed { .. }) => return Err(NotGiven::Failed(error.to_string())),
-            Err(PageError::Lost(to)) => {
-                self.given.lost += to.since(from);
-                self.progress.next.insert(range.shard, to);
-                return Ok(());
-            }
+        let Read { page, lost } = match context.source.read(range, from, PAGE_BYTES, Pace::turn(rate)).await {
+            Ok(read) => read,
+            Err(error) if error.is_for_good() => return Err(NotGiven::Failed(chain(&error))),
             Err(error) => return Err(NotGiven::Halt(Box::new(error))),
         };
         let next = page.end();
@@ -202,10 +197,11 @@ impl<'a> Giver<'a> {
         }
         let wanted = self.wanted(&page).await?;
         let mut lot = Lot::default();
-        let mut given = 0;
+        let (mut given, mut passed_over) = (0, 0);
         for (index, record) in page.records().enumerate() {
             let record = record.map_err(|error| NotGiven::Halt(Box::new(error)))?;
             if wanted.as_ref().is_some_and(|wanted| !wanted[index]) {
+                passed_over += 1;
                 continue;
             }
             let key = Key { id: context.task.id.clone(), shard: range.shard, next: record.sequence + 1 };
@@ -215,8 +211,8 @@ impl<'a> Giver<'a> {
         if given > 0 {
             self.append(lot).await?;
         }
-        let read = next.since(from);
-        self.given.merge(&Counts { read, passed_over: read - given, ..Counts::default() });
+        let read = next.since(from) - lost;
+        self.given.merge(&Counts { read, passed_over, lost, ..Counts::default() });
         self.progress.next.insert(range.shard, next);
         context.live.set_counts(self.counts());
         if context.env.elapsed().saturating_sub(self.noted_at) >= NOTE_EVERY {

@@ -21,9 +21,9 @@ use super::counts::Counts;
 use super::machine::{Progress, ShardRange};
 use super::pace::Pace;
 use super::replaying::{Context, End, Waited};
-use super::source::PageError;
+use super::source::Read;
 use super::times;
-use crate::pipeline::{From, Halt, OnRepeat, Parts, Prepared, Rows, SourceShard, Told, Work};
+use crate::pipeline::{From, Halt, OnRepeat, Parts, Prepared, Rows, SourceShard, Told, Work, chain};
 
 /// What one page asks for, in bytes: as the pipeline's own reader.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -166,13 +166,9 @@ impl<'a> Worker<'a> {
         let (range, from) = (self.places[place].range, self.places[place].next);
         let rate = context.rate();
         let read = context.source.read(&range, from, PAGE_BYTES, Pace::turn(rate)).await;
-        let page = match read {
-            Ok(page) => page,
-            Err(error @ PageError::Trimmed { .. }) => return Err(NotSent::Failed(error.to_string())),
-            Err(PageError::Lost(to)) => {
-                let counts = Counts { lost: to.since(from), ..Counts::default() };
-                return self.send(place, to, None, Vec::new(), counts).await;
-            }
+        let Read { page, lost } = match read {
+            Ok(read) => read,
+            Err(error) if error.is_for_good() => return Err(NotSent::Failed(chain(&error))),
             Err(error) => return Err(NotSent::Halt(Box::new(error))),
         };
         let next = page.end();
@@ -188,7 +184,7 @@ impl<'a> Worker<'a> {
             Waited::Stopped => return Err(NotSent::Stopped),
         }
         let turn = context.while_running(context.shared.turns.acquire()).await.ok_or(NotSent::Stopped)?;
-        let mut counts = Counts { read: next.since(from), ..Counts::default() };
+        let mut counts = Counts { read: next.since(from) - lost, lost, ..Counts::default() };
         let mut letters = Vec::new();
         let shard = &self.places[place].shard;
         let (batch, places) = self.rows.decode(shard, &page, decoder, &mut letters)?;

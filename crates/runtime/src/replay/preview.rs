@@ -248,7 +248,7 @@ impl Node {
         let mut failed: Option<String> = None;
         while next < part.to && (of_part.bytes as u64) < bytes_max {
             let page = match resolved.source.read(part, next, PAGE_BYTES, u64::MAX).await {
-                Ok(page) if page.end() > next => page,
+                Ok(read) if read.page.end() > next => read.page,
                 Ok(_) => break,
                 Err(error) => {
                     failed = Some(error.to_string());
@@ -326,7 +326,7 @@ impl Sample {
 }
 
 fn halted(stream: &StreamName, error: String) -> ReplayError {
-    let source = super::source::ArchiveError(error);
+    let source = error.into();
     ReplayError::Resolve(ResolveError::Look { stream: stream.clone(), source })
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use weir_archive::Archive;
 use weir_env::Env;
 use weir_machine::{Owner, SubmitError};
 use weir_types::{SequenceNumber, ShardId, StreamName};
@@ -24,6 +25,7 @@ use super::source::{Archived, Source};
 use super::target::Target;
 use crate::node::Node;
 use crate::pipeline::chain;
+use crate::schemas::Catalog;
 use crate::streams::OpenStream;
 
 const RETRY: Duration = Duration::from_millis(200);
@@ -302,6 +304,7 @@ impl Node {
             ways: super::resolve::ways(self),
             streams: self.streams().iter().map(|(name, stream)| (name.clone(), stream.clone())).collect(),
             archives: self.archives(),
+            catalog: self.registry().clone(),
             held: BTreeSet::new(),
         };
         let task = tokio::spawn(supervisor.run(replaying.stop.subscribe()));
@@ -309,7 +312,7 @@ impl Node {
     }
 
     /// Returns the archives of streams that have one.
-    pub(crate) fn archives(&self) -> BTreeMap<StreamName, Arc<dyn Archived>> {
+    pub(crate) fn archives(&self) -> BTreeMap<StreamName, Arc<Archive>> {
         BTreeMap::new()
     }
 }
@@ -321,7 +324,8 @@ struct Supervisor {
     times: BTreeMap<StreamName, String>,
     ways: BTreeMap<Target, Way>,
     streams: BTreeMap<StreamName, Arc<OpenStream>>,
-    archives: BTreeMap<StreamName, Arc<dyn Archived>>,
+    archives: BTreeMap<StreamName, Arc<Archive>>,
+    catalog: Catalog,
     /// What is worked on, or can't be before the next start.
     held: BTreeSet<(String, Target)>,
 }
@@ -406,7 +410,8 @@ impl Supervisor {
             Origin::Stream => Source::Stream(stream.stream.clone()),
             Origin::Archive => {
                 let archive = self.archives.get(&task.stream).cloned();
-                Source::Archive(archive.ok_or_else(|| gone(format!("the archive of stream/{}", task.stream)))?)
+                let archive = archive.ok_or_else(|| gone(format!("the archive of stream/{}", task.stream)))?;
+                Source::Archive(Arc::new(Archived::new(archive, self.catalog.clone(), &task.window)))
             }
         };
         let time = match task.window.event_time {

@@ -13,7 +13,7 @@ use super::into_function::FunctionWay;
 use super::into_table::TableWay;
 use super::machine::{Origin, ShardRange, Task, Window};
 use super::replaying::Way;
-use super::source::{ArchiveError, Source};
+use super::source::{Archived, Source};
 use super::target::Target;
 use crate::dead::FilterError;
 use crate::function::needs_outbox;
@@ -166,7 +166,7 @@ pub enum ResolveError {
         stream: StreamName,
         /// The cause.
         #[source]
-        source: ArchiveError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The archive does not read.
     #[error("read the archive of stream `{stream}`")]
@@ -175,7 +175,7 @@ pub enum ResolveError {
         stream: StreamName,
         /// The cause.
         #[source]
-        source: ArchiveError,
+        source: weir_archive::ReadError,
     },
 }
 
@@ -303,10 +303,10 @@ impl Node {
             }
             Origin::Archive => {
                 let archive = archive.ok_or_else(|| ResolveError::NoArchive { stream: stream.clone() })?;
-                let (since, until) = if window.event_time { (None, None) } else { (window.since, window.until) };
-                let ranges = archive.ranges(since, until).await;
+                let archive = Archived::new(archive, self.registry().clone(), &window);
+                let ranges = archive.ranges().await;
                 let ranges = ranges.map_err(|source| ResolveError::Archive { stream: stream.clone(), source })?;
-                (Source::Archive(archive), ranges)
+                (Source::Archive(Arc::new(archive)), ranges)
             }
         };
         let id = ask.id.clone().unwrap_or_else(|| format!("replay-{:016x}", self.env().random()));
