@@ -143,7 +143,7 @@ pub struct Run {
 
 /// A change of the runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Command {
     /// Begins a run.
     Begin { task: Task, rate: Option<Rate> },
@@ -363,7 +363,8 @@ mod tests {
                 done,
             },
         };
-        replays.apply(at(2), note("table/orders", true));
+        let stored = serde_json::to_vec(&note("table/orders", true)).unwrap();
+        replays.apply(at(2), serde_json::from_slice(&stored).unwrap());
         assert_eq!(replays.get("a").unwrap().state, State::Running);
         replays.apply(at(3), Command::Pause { id: "a".to_owned() });
         replays.apply(at(7), Command::Resume { id: "a".to_owned() });
