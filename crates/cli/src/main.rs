@@ -17,6 +17,7 @@ mod replay;
 mod send;
 mod serve;
 mod status;
+mod table;
 mod tail;
 mod telemetry;
 mod up;
@@ -61,6 +62,8 @@ enum Command {
     Dead(dead::Args),
     /// Put records of the past through the plan as it is now: rows are replaced, never doubled
     Replay(replay::Args),
+    /// Tables: refresh
+    Table(table::Args),
     /// Functions: list, invoke, logs, versions, rollback
     Function(function::Args),
     /// Look into a data folder's log, verify it, or repair it
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Queue(args) => queue::run(args),
         Command::Dead(args) => dead::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Table(args) => table::run(args),
         Command::Function(args) => function::run(args),
         Command::Log(args) => log::run(args),
     };

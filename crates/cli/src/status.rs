@@ -120,6 +120,18 @@ fn render(status: &Value) -> String {
         out.push_str(&output::table(&header, rows));
         out.push('\n');
     }
+    let rollups: Vec<&Value> = tables.iter().filter(|table| table["rollup"].is_object()).collect();
+    if !rollups.is_empty() {
+        let rows = rollups.iter().map(|table| {
+            let rollup = &table["rollup"];
+            let counts = ["stale", "computed", "failures"];
+            let names = [text(&table["name"]), text(&rollup["source"])];
+            names.into_iter().chain(counts.iter().map(|name| number(&rollup[*name]))).collect()
+        });
+        let header = ["rollup", "of", "stale partitions", "computed", "failures"];
+        out.push_str(&output::table(&header, rows));
+        out.push('\n');
+    }
     let lookups = list("lookups");
     if !lookups.is_empty() {
         let rows = lookups.iter().map(|lookup| vec![text(&lookup["name"]), number(&lookup["rows"])]);

@@ -167,6 +167,13 @@ impl Engine {
         Ok(Self { env, limits, runtime, config })
     }
 
+    /// Returns an engine with other limits of time and rows, which shares this one's memory and disk.
+    #[must_use]
+    pub fn within(&self, time: Duration, rows: u64) -> Self {
+        let limits = Limits { time, rows, ..self.limits.clone() };
+        Self { env: self.env.clone(), limits, runtime: self.runtime.clone(), config: self.config.clone() }
+    }
+
     /// Returns the limits.
     pub fn limits(&self) -> &Limits {
         &self.limits

@@ -18,12 +18,14 @@ mod exhausted;
 mod files;
 mod folder;
 mod function;
+mod ledger;
 mod lookups;
 mod node;
 mod opening;
 mod pipeline;
 mod query;
 mod replay;
+mod rollup;
 mod schemas;
 mod status;
 mod streams;
@@ -43,6 +45,7 @@ pub use door::{
 };
 pub use folder::{Folder, FolderError};
 pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
+pub use ledger::BookError;
 pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
 pub use replay::{
@@ -50,6 +53,7 @@ pub use replay::{
     HISTORY_MAX as REPLAYS_HISTORY_MAX, Origin as ReplayOrigin, PartitionPreview, Preview, Rate, RateError,
     ReplayError, ResolveError, RunStatus, ShardRange, Target, TargetError, TargetPreview, TargetStatus, Window,
 };
+pub use rollup::{RefreshError, RollupStatus};
 pub use schemas::Catalog;
 pub use status::{
     FilesStatus, FunctionStatus, LookupStatus, PARTITIONS_LISTED_MAX, PartitionStatus, QueueStatus, ShardStatus,

@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use weir_config::{Body, On};
 use weir_lambda::Handler;
-use weir_table::Lifecycle;
+use weir_table::{Lifecycle, Table};
 use weir_types::civil::civil_from_days;
-use weir_types::{SequenceNumber, ShardId, Timestamp};
+use weir_types::{SequenceNumber, ShardId, TableName, Timestamp};
 
 use crate::files::OpenFiles;
 use crate::function::OpenFunction;
 use crate::node::Node;
-use crate::pipeline::Pipeline;
+use crate::rollup::RollupStatus;
 
 /// The state of a node.
 #[derive(Debug, Clone, Serialize)]
@@ -181,8 +181,10 @@ pub struct LookupStatus {
 pub struct TableStatus {
     /// Its name.
     pub name: String,
-    /// The stream that feeds it.
-    pub stream: String,
+    /// The stream that feeds it; none of rollups.
+    pub stream: Option<String>,
+    /// What a rollup is made of, and how far it is.
+    pub rollup: Option<RollupStatus>,
     /// The last Delta version.
     pub version: u64,
     /// Committed rows.
@@ -213,6 +215,34 @@ pub struct TableStatus {
     pub partitions: Vec<PartitionStatus>,
     /// How many partitions there are.
     pub partition_count: u64,
+}
+
+impl TableStatus {
+    /// Returns what is known of the table itself.
+    fn of(name: &TableName, table: &Table) -> Self {
+        let stats = table.stats();
+        let partitions = table.lifecycles();
+        Self {
+            name: name.to_string(),
+            stream: None,
+            rollup: None,
+            version: stats.version,
+            rows: stats.rows,
+            files: stats.files,
+            bytes: stats.bytes,
+            pending: table.pending().rows,
+            behind: 0,
+            added: stats.added,
+            repeats: stats.repeats,
+            late: stats.late,
+            timeless: stats.timeless,
+            refused: stats.refused,
+            lost: 0,
+            trouble: None,
+            partition_count: partitions.len() as u64,
+            partitions: partitions.into_iter().rev().take(PARTITIONS_LISTED_MAX).map(PartitionStatus::of).collect(),
+        }
+    }
 }
 
 /// Partitions of one table that the status lists.
@@ -385,42 +415,26 @@ impl Node {
     }
 
     fn table_statuses(&self) -> Vec<TableStatus> {
-        self.pipelines()
-            .iter()
-            .map(|(name, pipeline)| {
-                let stats = pipeline.table().stats();
-                let partitions = pipeline.table().lifecycles();
-                TableStatus {
-                    name: name.to_string(),
-                    stream: pipeline.stream().stream.name().to_string(),
-                    version: stats.version,
-                    rows: stats.rows,
-                    files: stats.files,
-                    bytes: stats.bytes,
-                    pending: pipeline.table().pending().rows,
-                    behind: pipeline.behind(),
-                    added: stats.added,
-                    repeats: stats.repeats,
-                    late: stats.late,
-                    timeless: stats.timeless,
-                    refused: stats.refused,
-                    lost: pipeline.lost(),
-                    trouble: pipeline.trouble(),
-                    partition_count: partitions.len() as u64,
-                    partitions: partitions
-                        .into_iter()
-                        .rev()
-                        .take(PARTITIONS_LISTED_MAX)
-                        .map(PartitionStatus::of)
-                        .collect(),
-                }
-            })
-            .collect()
+        let filled = self.pipelines().iter().map(|(name, pipeline)| TableStatus {
+            stream: Some(pipeline.stream().stream.name().to_string()),
+            behind: pipeline.behind(),
+            lost: pipeline.lost(),
+            trouble: pipeline.trouble(),
+            ..TableStatus::of(name, pipeline.table())
+        });
+        let rollups = self.rollups().iter().map(|(name, rollup)| TableStatus {
+            rollup: Some(rollup.status()),
+            trouble: rollup.trouble(),
+            ..TableStatus::of(name, rollup.table())
+        });
+        let mut all: Vec<TableStatus> = filled.chain(rollups).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
     }
 
     /// Returns every partition of every table.
     pub(crate) fn partition_statuses(&self) -> Vec<(String, Vec<PartitionStatus>)> {
-        let of = |pipeline: &Pipeline| pipeline.table().lifecycles().into_iter().map(PartitionStatus::of).collect();
-        self.pipelines().iter().map(|(name, pipeline)| (name.to_string(), of(pipeline))).collect()
+        let of = |table: &Table| table.lifecycles().into_iter().map(PartitionStatus::of).collect();
+        self.tables().map(|(name, table)| (name.to_string(), of(table))).collect()
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Counters {
     pub repeated: AtomicU64,
     pub refused: AtomicU64,
     pub dead_lettered: AtomicU64,
+    /// Records of bodies that were not taken, whose sender was told so.
+    pub failed: AtomicU64,
 }
 
 /// A stream that is open, with what the plan says of its records.

@@ -11,7 +11,7 @@ use weir_function::{Function, SqlFunction};
 use weir_schema::columns::{Past, past};
 use weir_schema::{Schema, arrow_schema};
 use weir_stream::Stream;
-use weir_table::{Evolution, LocalStore, PartitionBy, Rewriting, Rule, Spec, Table};
+use weir_table::{Evolution, LocalStore, PartitionBy, Rewriting, Rule, Spec, Table, Witness};
 use weir_types::{FunctionName, StreamName};
 
 use crate::dead::{ACTIONS, ACTIONS_SQL, DEAD_LETTERS};
@@ -118,11 +118,7 @@ impl Planned {
             weir_config::Rule::DeadLetter => Rule::DeadLetter,
         };
         let mut spec = Spec::new(plan.name, columns);
-        spec.partition_by = match plan.partition_by {
-            weir_config::PartitionBy::None => PartitionBy::None,
-            weir_config::PartitionBy::Day(column) => PartitionBy::Day(column),
-            weir_config::PartitionBy::Hour(column) => PartitionBy::Hour(column),
-        };
+        spec.partition_by = partition_by(&plan.partition_by);
         spec.buckets = plan.buckets;
         spec.unique_by = plan.unique_by;
         spec.lookback = plan.lookback;
@@ -160,29 +156,54 @@ impl Planned {
     }
 
     /// Opens the table itself, and makes it if it is new.
-    pub async fn open(&self, folder: &Folder, env: &Env) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
-        let (store, root): (Arc<dyn ObjectStore>, Url) = match &self.location {
-            Some(location) if location.scheme() != "file" => {
-                let (store, _) = object_store::parse_url_opts(location, std::env::vars()).map_err(|source| {
-                    StartError::Location { table: self.spec.name.clone(), location: location.clone(), source }
-                })?;
-                (Arc::from(store), location.clone())
-            }
-            location => {
-                let path = match location {
-                    Some(location) => std::path::PathBuf::from(location.path()),
-                    None => folder.table(self.spec.name.as_str()),
-                };
-                std::fs::create_dir_all(&path).map_err(|source| FolderError::Io {
-                    action: "make folder",
-                    path: path.clone(),
-                    source,
-                })?;
-                let root = Url::from_directory_path(&path).expect("the data folder's path is absolute");
-                (Arc::new(LocalStore::new()), root)
-            }
-        };
-        let table = Table::open(self.spec.clone(), store.clone(), root, env.clone()).await?;
-        Ok((table, store))
+    pub async fn open(
+        &self,
+        folder: &Folder,
+        env: &Env,
+        witness: Arc<dyn Witness>,
+    ) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
+        open(&self.spec, self.location.as_ref(), folder, env, witness).await
     }
+}
+
+/// Returns how a table of the plan is partitioned.
+pub(crate) fn partition_by(plan: &weir_config::PartitionBy) -> PartitionBy {
+    match plan.clone() {
+        weir_config::PartitionBy::None => PartitionBy::None,
+        weir_config::PartitionBy::Day(column) => PartitionBy::Day(column),
+        weir_config::PartitionBy::Hour(column) => PartitionBy::Hour(column),
+    }
+}
+
+/// Opens a table at a location, or else in the data folder, and makes it if it is new.
+pub(crate) async fn open(
+    spec: &Spec,
+    location: Option<&Url>,
+    folder: &Folder,
+    env: &Env,
+    witness: Arc<dyn Witness>,
+) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
+    let (store, root): (Arc<dyn ObjectStore>, Url) = match location {
+        Some(location) if location.scheme() != "file" => {
+            let (store, _) = object_store::parse_url_opts(location, std::env::vars()).map_err(|source| {
+                StartError::Location { table: spec.name.clone(), location: location.clone(), source }
+            })?;
+            (Arc::from(store), location.clone())
+        }
+        location => {
+            let path = match location {
+                Some(location) => std::path::PathBuf::from(location.path()),
+                None => folder.table(spec.name.as_str()),
+            };
+            std::fs::create_dir_all(&path).map_err(|source| FolderError::Io {
+                action: "make folder",
+                path: path.clone(),
+                source,
+            })?;
+            let root = Url::from_directory_path(&path).expect("the data folder's path is absolute");
+            (Arc::new(LocalStore::new()), root)
+        }
+    };
+    let table = Table::open_witnessed(spec.clone(), store.clone(), root, env.clone(), witness).await?;
+    Ok((table, store))
 }

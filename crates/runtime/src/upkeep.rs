@@ -26,6 +26,7 @@ impl Node {
         }
         // Weak, so that a node that is dropped ends.
         self.keep_task(tokio::spawn(keep_up(Arc::downgrade(self))));
+        self.keep_task(tokio::spawn(crate::ledger::keep_books(Arc::downgrade(self))));
     }
 
     async fn upkeep_streams(&self) {
@@ -78,7 +79,9 @@ impl Node {
             self.checkpoints().read(|all| all.get(CARRIER, log)).map_or(0, |at| at.next.0)
         });
         let replays = self.replaying().needed_from(name, shard).map(|needed| needed.0);
-        sources.chain(functions).chain(carrier).chain(replays).min().map(SequenceNumber)
+        // What is forgotten has been counted.
+        let books = self.books().shards.booked(stream.shards()[shard.0 as usize].log().name()).map(|booked| booked.0);
+        sources.chain(functions).chain(carrier).chain(replays).chain(books).min().map(SequenceNumber)
     }
 
     /// Returns how far what a function has made was carried on. Its last record stays in any case: that is its state.
@@ -89,9 +92,9 @@ impl Node {
     }
 
     async fn upkeep_tables(&self, vacuum: bool) {
-        for (name, pipeline) in self.pipelines() {
+        for (name, table) in self.tables() {
             loop {
-                match pipeline.table().merge().await {
+                match table.merge().await {
                     Ok(merged) => {
                         if merged.files_in > 0 {
                             tracing::info!(table = %name, files_in = merged.files_in, files_out = merged.files_out, rows = merged.rows, "small files were merged");
@@ -107,7 +110,7 @@ impl Node {
                 }
             }
             if vacuum {
-                match pipeline.table().vacuum(VACUUM_KEEP).await {
+                match table.vacuum(VACUUM_KEEP).await {
                     Ok(vacuumed) if vacuumed.files + vacuumed.log_files > 0 => {
                         tracing::info!(table = %name, files = vacuumed.files, bytes = vacuumed.bytes, "dead files were deleted");
                     }

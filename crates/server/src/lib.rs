@@ -19,6 +19,7 @@ mod routes;
 mod rows;
 mod schemas;
 mod status;
+mod tables;
 
 pub use dead_letters::{ActRequest, LetterQuery, View};
 pub use error::{ErrorBody, ErrorCode, ErrorReply};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use weir_runtime::{FunctionStatus, Node, QueueStatus};
+use weir_runtime::{FunctionStatus, Node, QueueStatus, RollupStatus};
 
 struct Page(String);
 
@@ -89,9 +89,22 @@ pub(crate) async fn metrics(State(node): State<Arc<Node>>) -> Response {
         "1 while the table's pipeline can't go on.",
         tables(|table| u64::from(table.trouble.is_some())),
     );
+    rollups(&mut page, &status.tables);
     queues(&mut page, &status.queues);
     functions(&mut page, &status.functions);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page.0).into_response()
+}
+
+fn rollups(page: &mut Page, tables: &[weir_runtime::TableStatus]) {
+    let values = |pick: fn(&RollupStatus) -> u64| -> Vec<(String, u64)> {
+        let of = |table: &weir_runtime::TableStatus| Some((table.name.clone(), pick(table.rollup.as_ref()?)));
+        tables.iter().filter_map(of).map(|(name, value)| (format!("{{table=\"{name}\"}}"), value)).collect()
+    };
+    let help = "Partitions that are not what the rollup's query would give now.";
+    page.metric("weir_rollup_stale_partitions", "gauge", help, values(|rollup| rollup.stale));
+    page.metric("weir_rollup_computed_total", "counter", "Partitions computed.", values(|rollup| rollup.computed));
+    let help = "Partitions that could not be computed.";
+    page.metric("weir_rollup_failures_total", "counter", help, values(|rollup| rollup.failures));
 }
 
 fn queues(page: &mut Page, queues: &[QueueStatus]) {

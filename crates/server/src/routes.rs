@@ -10,7 +10,7 @@ use weir_runtime::Node;
 use weir_sqs::{Options as SqsOptions, Sqs};
 
 use crate::error::{ErrorCode, ErrorReply};
-use crate::{dead_letters, functions, invoke, metrics, query, queues, records, replays, schemas, status};
+use crate::{dead_letters, functions, invoke, metrics, query, queues, records, replays, schemas, status, tables};
 
 /// Every path. Requests of SQS's clients are told by their headers and bodies, and may come to any path; they are looked
 /// for first.
@@ -63,6 +63,7 @@ fn native(node: Arc<Node>) -> Router {
         .route("/v1/replays/{id}/cancel", post(replays::cancel))
         .route("/v1/replays/{id}/rate", post(replays::rate))
         .route("/v1/query", post(query::query))
+        .route("/v1/tables/{table}/refresh", post(tables::refresh))
         .route("/v1/schemas", get(schemas::list))
         .route("/v1/schemas/{subject}", get(schemas::get).post(schemas::register))
         .fallback(async || {

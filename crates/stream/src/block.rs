@@ -223,7 +223,7 @@ impl<'a> Records<'a> {
 
     /// Returns the wrapping sum of the digests of the block's records, as its writer had them; none in blocks of a weir
     /// that kept none.
-    pub fn sum(&self) -> Option<u128> {
+    pub fn digest_sum(&self) -> Option<u128> {
         self.sum
     }
 
@@ -352,7 +352,7 @@ mod tests {
                 let found = Records::new(&block).unwrap();
                 prop_assert_eq!(found.stamp(), stamp.as_ref());
                 let bodies = Records::new(&block).unwrap().map(|record| digest(record.unwrap().body));
-                prop_assert_eq!(Records::sum(&found), Some(bodies.fold(0, u128::wrapping_add)));
+                prop_assert_eq!(found.digest_sum(), Some(bodies.fold(0, u128::wrapping_add)));
                 for record in found {
                     let record = record.unwrap();
                     read.push((record.fingerprint.0, record.key.map(<[u8]>::to_vec), record.body.to_vec()));

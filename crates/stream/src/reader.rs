@@ -133,7 +133,7 @@ impl Page {
     /// For a block that breaks the format.
     pub fn heads(&self) -> impl Iterator<Item = Result<BlockHead, BlockError>> {
         self.blocks.iter().map(|block| {
-            let sum = Records::sum(&Records::new(block)?);
+            let sum = Records::new(block)?.digest_sum();
             Ok(BlockHead { first: block.first, end: block.end(), arrived_at: block.appended_at, sum })
         })
     }

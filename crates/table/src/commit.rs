@@ -32,7 +32,9 @@ use crate::file::DataFile;
 use crate::filter::Filter;
 use crate::log::{Add, Change, Rows};
 use crate::outcome::{Committed, SourceId};
+use crate::output::UnderWay;
 use crate::place::Place;
+use crate::rewrite::Rewritten;
 use crate::table::{Sealed, Table, Writing, Written};
 use crate::witness::PlaceChange;
 use crate::writer::{Finished, SAMPLE_ROWS, Writer};
@@ -43,6 +45,8 @@ const UPLOADS_MAX: u32 = 4;
 const BACKOFF: Duration = Duration::from_millis(50);
 /// Data files that are written at once: encoding takes the processors, and waiting for the store nothing.
 const WRITES_AT_ONCE: usize = 8;
+/// How often files that other writers exchanged are looked for and rewritten again.
+const REWRITES_MAX: u32 = 5;
 /// Commits between two checkpoints of the Delta log.
 const CHECKPOINT_COMMITS: u64 = 50;
 
@@ -70,41 +74,65 @@ impl Table {
         Ok(committed)
     }
 
-    async fn commit_one(&self, writing: &mut Writing) -> Result<Committed, CommitError> {
+    /// Commits the sealed buffer, or seals the open one and commits it.
+    pub(crate) async fn commit_one(&self, writing: &mut Writing) -> Result<Committed, CommitError> {
         let Some(sealed) = self.seal() else { return Ok(self.nothing()) };
-        let written = match &writing.written {
-            Some(written) => written.clone(),
-            None => {
-                let written = self.write_buffer(&sealed).await?;
-                writing.written = Some(written.clone());
-                written
-            }
-        };
-        let Written { adds, places } = written;
-        self.transact(writing, |commits| {
-            let state = self.state();
-            // A position that a replaced partition moved on meanwhile stays there.
-            let moved = |(source, position): &(&SourceId, &u64)| {
-                state.committed.get(*source).is_none_or(|committed| committed < *position)
+        if writing.written.is_none() {
+            writing.written = Some(self.write_buffer(&sealed).await?);
+        }
+        for _ in 0..REWRITES_MAX {
+            let Written { adds, places, rewritten } = self.rewritten(writing, &sealed).await?;
+            let (adds, removes, places) = match rewritten {
+                None => (adds, Arc::default(), places),
+                Some(Rewritten { adds: more, removes, places, .. }) => {
+                    (Arc::new(adds.iter().chain(more.iter()).cloned().collect()), removes, places)
+                }
             };
-            let positions = sealed.positions.iter().filter(moved);
-            Some(Change::Rows(Rows {
-                adds: adds.clone(),
-                positions: positions.map(|(source, position)| (source.clone(), *position)).collect(),
-                commits: commits + 1,
-                changed: places.iter().map(|change| change.place.partition()).collect(),
-                places: places.clone(),
-                is_buffer: true,
-                ..Rows::default()
-            }))
-        })
-        .await?;
-        Ok(Committed {
-            version: self.state().version,
-            rows: sealed.buffer.rows,
-            files: adds.len() as u64,
-            bytes: adds.iter().map(|add| add.file.size).sum(),
-        })
+            let committed = self.transact(writing, |commits| {
+                let state = self.state();
+                // Another writer exchanged the files that were rewritten: they must be found again.
+                if !removes.iter().all(|path| state.files.has(path)) {
+                    return None;
+                }
+                // A position that a replaced partition moved on meanwhile stays there.
+                let moved = |(source, position): &(&SourceId, &u64)| {
+                    state.committed.get(*source).is_none_or(|committed| committed < *position)
+                };
+                let positions = sealed.positions.iter().filter(moved);
+                Some(Change::Rows(Rows {
+                    adds: adds.clone(),
+                    removes: removes.clone(),
+                    positions: positions.map(|(source, position)| (source.clone(), *position)).collect(),
+                    commits: commits + 1,
+                    changed: places.iter().map(|change| change.place.partition()).collect(),
+                    places: places.clone(),
+                    is_buffer: true,
+                }))
+            });
+            if committed.await? {
+                return Ok(Committed {
+                    version: self.state().version,
+                    rows: sealed.buffer.rows,
+                    files: adds.len() as u64,
+                    bytes: adds.iter().map(|add| add.file.size).sum(),
+                });
+            }
+        }
+        Err(CommitError::Contended { table: self.spec.name.clone(), attempts: REWRITES_MAX })
+    }
+
+    /// Rewrites what the sealed buffer's rows replace, unless that was done and still holds.
+    async fn rewritten(&self, writing: &mut Writing, sealed: &Arc<Sealed>) -> Result<Written, CommitError> {
+        let Some(written) = &mut writing.written else { return Ok(Written::default()) };
+        if sealed.buffer.hidden == 0 {
+            return Ok(written.clone());
+        }
+        let is_current = written.rewritten.as_ref().is_some_and(|rewritten| rewritten.is_current(&self.state()));
+        if !is_current {
+            written.rewritten = None;
+            written.rewritten = Some(self.rewrite_replaced(sealed, &written.places).await?);
+        }
+        Ok(written.clone())
     }
 
     fn nothing(&self) -> Committed {
@@ -153,7 +181,7 @@ impl Table {
             stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await;
         let (adds, mut places): (Vec<_>, Vec<_>) = written?.into_iter().unzip();
         places.sort_unstable_by_key(|change| change.place);
-        Ok(Written { adds: Arc::new(adds), places: Arc::new(places) })
+        Ok(Written { adds: Arc::new(adds), places: Arc::new(places), rewritten: None })
     }
 
     async fn encode(
@@ -190,7 +218,7 @@ impl Table {
     async fn store_file(&self, place: Place, columns: &SchemaRef, finished: Finished) -> Result<Add, FileError> {
         let Finished { bytes, rows, statistics, filter, .. } = finished;
         let size = bytes.len() as u64;
-        let (path, location) = self.upload(place, bytes.into()).await?;
+        let (path, location, _) = self.upload(place, bytes.into()).await?;
         self.remember(&path, filter);
         let times = self.spec.partition_by.column().and_then(|column| statistics.times(columns, column));
         let file = DataFile { location, path, size, rows: Some(rows), place, times, modified: self.env.now() };
@@ -218,14 +246,15 @@ impl Table {
     }
 
     /// Stores a whole file. Every attempt has its own name: one that failed may yet arrive.
-    async fn upload(&self, place: Place, bytes: Bytes) -> Result<(String, Path), FileError> {
+    pub(crate) async fn upload(&self, place: Place, bytes: Bytes) -> Result<(String, Path, UnderWay), FileError> {
         let mut backoff = BACKOFF;
         let mut tried = 0;
         loop {
             tried += 1;
             let (path, location) = self.name_file(place);
+            let under_way = UnderWay::new(&self.uploads, &location);
             match self.store.put_opts(&location, bytes.clone().into(), PutMode::Create.into()).await {
-                Ok(_) => return Ok((path, location)),
+                Ok(_) => return Ok((path, location, under_way)),
                 Err(error) if tried < UPLOADS_MAX => {
                     tracing::warn!(table = %self.spec.name, path = %location, %error, tried, "a data file was not taken; trying again");
                 }

@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::{FutureExt, TryFutureExt};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use serde::Deserialize;
-use weir_types::Timestamp;
+use weir_types::TableName;
 
 use crate::error::{CommitError, OpenError};
 use crate::log::ENGINE_NAME;
@@ -20,8 +22,10 @@ use crate::table::Table;
 
 /// The largest file of a version that is looked through.
 const VERSION_BYTES_MAX: u64 = 256 << 20;
+/// Versions' files that are read at once.
+const READS_AT_ONCE: usize = 16;
 /// Versions that are looked through at most: more may have changed anything.
-const VERSIONS_MAX: u64 = 10_000;
+pub(crate) const VERSIONS_MAX: u64 = 10_000;
 
 /// What other writers did in some versions.
 #[derive(Debug, Default)]
@@ -46,6 +50,14 @@ pub(crate) struct ForeignVersion {
 }
 
 impl Foreign {
+    /// Logs what was found.
+    pub(crate) fn warn(&self, table: &TableName) {
+        for found in &self.versions {
+            let ForeignVersion { version, writer, operation, files_added, files_removed, .. } = found;
+            tracing::warn!(%table, version, %writer, %operation, files_added, files_removed, "another writer changed rows");
+        }
+    }
+
     /// Returns the partitions that may have changed, given what the table holds now.
     pub(crate) fn partitions_of(
         self,
@@ -156,25 +168,23 @@ impl Table {
             foreign.any = true;
             return Ok(foreign);
         }
-        for version in after + 1..=up_to {
-            let read = match self.version_file(version).await.map_err(|error| self.failed(error.into()))? {
-                Some((bytes, _)) => read(version, &bytes, self.layout),
-                None => {
-                    foreign.any = true;
-                    continue;
+        let read = |version| {
+            let file = self.version_file(version);
+            file.map_ok(move |file| file.map(|bytes| read(version, &bytes, self.layout))).boxed()
+        };
+        let mut reads = stream::iter((after + 1..=up_to).map(read)).buffered(READS_AT_ONCE);
+        while let Some(read) = reads.try_next().await.map_err(|error| self.failed(error.into()))? {
+            match read {
+                // It is gone.
+                None => foreign.any = true,
+                Some(Read::Ours) => {}
+                Some(Read::Other { version, partitions, any }) => {
+                    if version.files_added + version.files_removed > 0 {
+                        foreign.versions.push(version);
+                    }
+                    foreign.partitions.extend(partitions);
+                    foreign.any |= any;
                 }
-            };
-            if let Read::Other { version, partitions, any } = read {
-                if version.files_added + version.files_removed > 0 {
-                    tracing::warn!(
-                        table = %self.spec.name, version = version.version, writer = %version.writer,
-                        operation = %version.operation, files_added = version.files_added,
-                        files_removed = version.files_removed, "another writer changed rows"
-                    );
-                    foreign.versions.push(version);
-                }
-                foreign.partitions.extend(partitions);
-                foreign.any |= any;
             }
         }
         Ok(foreign)
@@ -186,13 +196,10 @@ impl Table {
     }
 
     /// Reads a version's file; none if it is gone or too large.
-    pub(crate) async fn version_file(&self, version: u64) -> Result<Option<(Bytes, Timestamp)>, object_store::Error> {
+    pub(crate) async fn version_file(&self, version: u64) -> Result<Option<Bytes>, object_store::Error> {
         match self.store.get(&self.version_path(version)).await {
             Ok(found) if found.meta.size > VERSION_BYTES_MAX => Ok(None),
-            Ok(found) => {
-                let modified = Timestamp(found.meta.last_modified.timestamp_millis());
-                Ok(Some((found.bytes().await?, modified)))
-            }
+            Ok(found) => Ok(Some(found.bytes().await?)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -208,6 +215,7 @@ impl Table {
             return Ok(());
         }
         let foreign = self.foreign_between(seen, version).await?;
+        foreign.warn(&self.spec.name);
         let partitions = {
             let state = self.state();
             foreign.partitions_of(&state.changed, state.files.list().iter().map(|file| file.place))

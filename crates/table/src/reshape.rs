@@ -169,12 +169,12 @@ impl Table {
         file: &Arc<DataFile>,
         done: &AtomicU64,
     ) -> Result<Add, FileError> {
-        let add = self.rewrite_file(plan, stored, file).await?;
+        let add = self.reshape_file(plan, stored, file).await?;
         done.fetch_add(1, Ordering::Relaxed);
         Ok(add)
     }
 
-    async fn rewrite_file(&self, plan: &Plan, stored: &SchemaRef, file: &Arc<DataFile>) -> Result<Add, FileError> {
+    async fn reshape_file(&self, plan: &Plan, stored: &SchemaRef, file: &Arc<DataFile>) -> Result<Add, FileError> {
         let name = reshaped_name(&file.path, &plan.columns);
         let (path, location) = self.named_file(file.place, name);
         if let Some(add) = self.written_before(plan, file, &path, &location).await? {

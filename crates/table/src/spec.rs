@@ -110,7 +110,8 @@ pub struct Spec {
     pub buffer_bytes_max: u64,
     /// Memory for filters of files. Default: 64 MiB.
     pub filter_cache_bytes: u64,
-    /// Memory for ids of files in which repeats were found. Default: 64 MiB.
+    /// Memory for ids of files in which repeats were found. Once rows take others' places, as much again for their values.
+    /// Default: 64 MiB.
     pub id_cache_bytes: u64,
     /// How the columns of a table that is there follow `columns`. Default: files are rewritten where a wider type needs
     /// it; nothing was renamed, and new columns are null in older rows.

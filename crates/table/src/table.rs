@@ -3,8 +3,8 @@
 //! ```text
 //!   merging  (one merge or vacuum at a time)
 //!     writing  (one transaction at a time: the Delta snapshot, what is sealed and written)
-//!   appending  (one append at a time)
-//!       state  (moments only: files, buffers, positions; never held while waiting)
+//!       appending  (one append at a time; a partition is not replaced during one)
+//!         state  (moments only: files, buffers, positions; never held while waiting)
 //! ```
 //!
 //! A commit seals the open buffer and writes it while appends go on into a new one; sealed rows stay visible to views
@@ -25,12 +25,16 @@ use crate::cache::Cache;
 use crate::committer::AttemptSlot;
 use crate::file::DataFile;
 use crate::filter::Filter;
+use crate::footer::{FOOTER_CACHE_BYTES, Footer};
 use crate::id::Hasher;
 use crate::log::{Add, Log};
 use crate::outcome::{Pending, SourceId, Stats, View};
+use crate::output::Uploads;
 use crate::partition;
 use crate::place::{Layout, Place};
+use crate::rewrite::Rewritten;
 use crate::spec::Spec;
+use crate::values::Held;
 use crate::witness::{PlaceChange, Witness};
 
 /// A table, open for appending by this process alone. All operations may run at once.
@@ -48,8 +52,14 @@ pub struct Table {
     pub(crate) writing: tokio::sync::Mutex<Writing>,
     pub(crate) appending: tokio::sync::Mutex<()>,
     state: Mutex<State>,
+    versions: tokio::sync::watch::Sender<u64>,
     pub(crate) filters: Cache<Filter>,
     pub(crate) ids: Cache<[u128]>,
+    pub(crate) footers: Cache<Footer>,
+    /// Values of rows in files, by row group: see [`crate::values`].
+    pub(crate) held: Cache<Held>,
+    pub(crate) values_key: [u8; 16],
+    pub(crate) uploads: Uploads,
     pub(crate) counters: Counters,
     pub(crate) witness: Option<Arc<dyn Witness>>,
 }
@@ -69,10 +79,19 @@ pub(crate) struct Writing {
 }
 
 /// A sealed buffer that is in files, which no version names yet.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Written {
     pub(crate) adds: Arc<Vec<Add>>,
     pub(crate) places: Arc<Vec<PlaceChange>>,
+    /// What its rows replace; none if that was not done yet.
+    pub(crate) rewritten: Option<Rewritten>,
+}
+
+impl Written {
+    /// Returns all files, rewritten ones included.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Add> {
+        self.adds.iter().chain(self.rewritten.iter().flat_map(|rewritten| rewritten.adds.iter()))
+    }
 }
 
 /// A transaction of which it is not known yet whether it happened: it runs, or failed, or its caller was dropped.
@@ -148,6 +167,10 @@ impl Files {
         &self.list
     }
 
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.list.iter().any(|file| file.path == path)
+    }
+
     pub(crate) fn at(&self, place: Place) -> &[Arc<DataFile>] {
         self.by_place.get(&place).map_or(&[], Vec::as_slice)
     }
@@ -204,6 +227,10 @@ impl Table {
         Self {
             filters: Cache::new(spec.filter_cache_bytes),
             ids: Cache::new(spec.id_cache_bytes),
+            footers: Cache::new(FOOTER_CACHE_BYTES),
+            held: Cache::new(spec.id_cache_bytes),
+            values_key: ((u128::from(env.random()) << 64) | u128::from(env.random())).to_be_bytes(),
+            uploads: Uploads::default(),
             spec,
             layout,
             hasher,
@@ -215,6 +242,7 @@ impl Table {
             merging: tokio::sync::Mutex::new(()),
             writing: tokio::sync::Mutex::new(writing),
             appending: tokio::sync::Mutex::new(()),
+            versions: tokio::sync::watch::Sender::new(state.version),
             state: Mutex::new(state),
             counters: Counters::default(),
             witness,
@@ -227,6 +255,23 @@ impl Table {
 
     pub(crate) fn event_time(&self) -> Option<String> {
         self.spec.partition_by.column().map(str::to_owned)
+    }
+
+    /// Tells whoever watches that readers see another version.
+    pub(crate) fn announce(&self) {
+        let version = self.state().version;
+        self.versions.send_if_modified(|known| std::mem::replace(known, version) != version);
+    }
+
+    /// Returns the version that readers see, and wakes whoever waits for another one.
+    pub fn watch(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.versions.subscribe()
+    }
+
+    /// Returns what tells this table from another one that was made in its place: a table that was deleted and made again
+    /// counts its commits anew.
+    pub fn identity(&self) -> &str {
+        &self.scheme
     }
 
     /// Returns the settings that the table was opened with.
@@ -269,23 +314,25 @@ impl Table {
         }
     }
 
-    /// Returns a consistent picture for queries. It costs no copy of rows.
+    /// Returns a consistent picture for queries. It costs no copy of rows, but where some are replaced.
     pub fn view(&self) -> View {
-        let (columns, version, files, positions, chunks) = {
+        let (columns, version, files, positions, chunks, hidden) = {
             let state = self.state();
-            let sealed = state.sealed.iter().flat_map(|sealed| &sealed.buffer.chunks);
-            let chunks: Vec<_> = sealed.chain(&state.open.chunks).cloned().collect();
-            (state.columns.clone(), state.version, state.files.list().clone(), state.positions.clone(), chunks)
+            let buffers = || state.sealed.iter().map(|sealed| &sealed.buffer).chain([&state.open]);
+            let chunks: Vec<_> = buffers().flat_map(Buffer::shown).collect();
+            let hidden = buffers().map(|buffer| buffer.hidden).sum();
+            (state.columns.clone(), state.version, state.files.list().clone(), state.positions.clone(), chunks, hidden)
         };
         let schema = self.schema_of(&columns);
         let buffered =
-            chunks.iter().map(|chunk| chunk.to_view(&columns, &schema, self.layout)).collect::<Result<_, _>>();
+            chunks.iter().map(|(chunk, shown)| chunk.to_view(&columns, &schema, self.layout, shown.as_ref()));
+        let buffered = buffered.collect::<Result<_, _>>();
         #[expect(
             clippy::expect_used,
             reason = "a buffered batch has a schema that the table had, and schemas only grow"
         )]
         let buffered = buffered.expect("buffered batches fit the table's schema");
-        View { version, schema, files, buffered, hidden: 0, positions }
+        View { version, schema, files, buffered, hidden, positions }
     }
 
     /// Returns the counters.

@@ -65,6 +65,7 @@ impl Table {
             match self.log.commit(writing.snapshot.clone(), change.clone(), self.shape(), attempt).await {
                 Outcome::Committed { snapshot, since_checkpoint } => {
                     self.apply(writing, change, snapshot)?;
+                    self.announce();
                     writing.since_checkpoint = since_checkpoint;
                     if is_wanted {
                         return Ok(true);
@@ -171,6 +172,7 @@ impl Table {
         for path in paths {
             self.filters.remove(path);
             self.ids.remove(path);
+            self.footers.remove(path);
         }
     }
 
@@ -182,6 +184,7 @@ impl Table {
         let snapshot = self.log.refresh(writing.snapshot.clone()).await.map_err(failed)?;
         let contents = self.log.contents(snapshot.clone(), self.layout, self.event_time()).await.map_err(failed)?;
         let foreign = self.foreign_between(before, contents.version).await?;
+        foreign.warn(&self.spec.name);
         let mut state = self.state();
         let mut positions = state.committed.clone();
         let own_positions = own.iter().flat_map(|own| &own.positions);
@@ -212,6 +215,8 @@ impl Table {
         state.changed = contents.changed.into();
         state.version = contents.version;
         writing.snapshot = snapshot;
+        drop(state);
+        self.announce();
         Ok(())
     }
 

@@ -31,6 +31,8 @@ const SAMPLE_ROWS_MIN: usize = 512;
 const DISTINCT_PERCENT: usize = 95;
 /// What the footer names as the writer.
 const CREATED_BY: &str = concat!("weir version ", env!("CARGO_PKG_VERSION"));
+/// What the footers of all files that weir wrote begin their writer's name with.
+pub(crate) const CREATED_BY_WEIR: &str = "weir version ";
 
 /// Returns how data files are written, but for what depends on their rows. Public so that a benchmark can write the
 /// same files without a table.
@@ -100,6 +102,24 @@ impl Writer {
         let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
         let parquet = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?;
         Ok(Self { parquet, filter: None, schema, rows: 0, sum: 0 })
+    }
+
+    /// Adds entries to the footer.
+    pub(crate) fn with_notes(mut self, notes: impl IntoIterator<Item = (String, String)>) -> Self {
+        for (key, value) in notes {
+            self.parquet.append_key_value_metadata(KeyValue::new(key, value));
+        }
+        self
+    }
+
+    /// Returns the encoded bytes of the row group under way, about.
+    pub(crate) fn encoding(&self) -> usize {
+        self.parquet.in_progress_size()
+    }
+
+    /// Returns the bytes that the row group under way takes in memory, about.
+    pub(crate) fn memory(&self) -> usize {
+        self.parquet.memory_size()
     }
 
     /// Gives the file a filter for about so many rows.

@@ -212,6 +212,7 @@ fn one(sourced: &Sourced<'_>, source: &TablePlan, around: &Around<'_>, report: &
         source: TableSource::Rollup(RollupPlan {
             sql: sql.text.clone(),
             source: source.name.clone(),
+            source_columns: columns.fields().iter().map(|field| field.name().clone()).collect(),
             reads: planned.reads().to_vec(),
             scope,
         }),

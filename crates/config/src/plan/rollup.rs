@@ -10,6 +10,8 @@ pub struct RollupPlan {
     pub sql: String,
     /// The table that it reads: one fed by a stream or function, or another rollup. There are no loops.
     pub source: TableName,
+    /// The columns of it that the query may read: those that the plan gives it. A table may hold more from before.
+    pub source_columns: Vec<String>,
     /// The lookups that it reads.
     pub reads: Vec<LookupName>,
     /// What is computed again when a part of the source has changed.

@@ -21,6 +21,7 @@ use weir_config::{
 use weir_env::Env;
 use weir_function::SqlFunction;
 use weir_lambda::{Allow, Handler, Host, Network, Runtime, Secret, Spec, Versions};
+use weir_ledger::{FunctionHours, LiveFunction};
 use weir_log::Engine;
 use weir_machine::{Owner, Snapshots};
 use weir_queue::{Queue, Queues, Settings as QueueSettings};
@@ -31,11 +32,13 @@ use weir_types::{FunctionName, QueueName, SequenceNumber, ShardId, StreamName, T
 use super::handler::{EventStep, HandlerStep, KinesisStep, SqsStep};
 use super::outbox::{self, Finished, Outbox, Progress, State, read_state};
 use super::output::{Form, Output};
+use super::said::Spoken;
 use super::schedule::{self, Scheduled};
 use super::sql::SqlStep;
 use super::step::{MessageStep, RecordStep};
 use super::{Counters, OutboxError, Rules, Trouble, failure, forward, messages, records};
 use crate::dead::DeadLetters;
+use crate::ledger::Books;
 use crate::lookups::LookupSet;
 use crate::node::StartError;
 use crate::schemas::Catalog;
@@ -75,6 +78,7 @@ pub(crate) struct Around<'a> {
     /// None, where the plan has no handlers.
     pub host: Option<&'a Host>,
     pub versions: &'a Owner<Versions>,
+    pub books: &'a Books,
 }
 
 /// Which records are worked off, and where what is made of them is kept.
@@ -119,6 +123,8 @@ pub(crate) struct OpenFunction {
     pub replay: Option<Replay>,
     pub(super) source: Source,
     outboxes: Mutex<BTreeMap<(Lane, ShardId), Outbox>>,
+    /// What the ledger sees of the outboxes, over their end too.
+    spoken: Mutex<BTreeMap<(Lane, ShardId), Arc<tokio::sync::Mutex<Spoken>>>>,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -219,6 +225,7 @@ impl OpenFunction {
             replay,
             source,
             outboxes: Mutex::default(),
+            spoken: Mutex::default(),
             stop: watch::channel(false).0,
             tasks: Mutex::default(),
         }))
@@ -353,6 +360,55 @@ impl OpenFunction {
             }
     }
 
+    fn spoken(&self) -> Vec<((Lane, ShardId), Arc<tokio::sync::Mutex<Spoken>>)> {
+        let spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
+        spoken.iter().map(|(own, spoken)| (*own, spoken.clone())).collect()
+    }
+
+    fn log_of(&self, (lane, shard): (Lane, ShardId)) -> String {
+        self.made_of(lane).shards()[shard.0 as usize].log().name().to_string()
+    }
+
+    /// Returns what the ledger is to take over. An outbox that can't store just now is the next time.
+    pub async fn said(&self) -> Vec<FunctionHours> {
+        let mut all = Vec::new();
+        for (shard, spoken) in self.spoken() {
+            let Ok(mut spoken) = spoken.try_lock() else { continue };
+            let Some(source) = spoken.source.clone() else { continue };
+            let since = spoken.since;
+            if let Some(said) = spoken.saying.pick() {
+                let (function, outbox) = (self.plan.name.to_string(), self.log_of(shard));
+                let hours = said.hours.into_iter().collect();
+                all.push(FunctionHours {
+                    function,
+                    outbox,
+                    source,
+                    number: said.number,
+                    since,
+                    hours,
+                    lost: said.lost,
+                });
+            }
+        }
+        all
+    }
+
+    /// The ledger has taken over what was said.
+    pub async fn taken(&self, said: &[FunctionHours]) {
+        for (shard, spoken) in self.spoken() {
+            let log = self.log_of(shard);
+            if let Some(said) = said.iter().find(|said| said.outbox == log) {
+                spoken.lock().await.saying.taken(said.number);
+            }
+        }
+    }
+
+    /// Returns how far each outbox has come, by its log. An outbox that stores something just now is left out.
+    pub fn live(&self) -> Vec<(String, LiveFunction)> {
+        let spoken = self.spoken().into_iter();
+        spoken.filter_map(|(shard, spoken)| Some((self.log_of(shard), spoken.try_lock().ok()?.live.clone()))).collect()
+    }
+
     fn rules_of_events(&self) -> Rules {
         let retry = &self.plan.retry;
         Rules {
@@ -409,8 +465,10 @@ impl OpenFunction {
             shard,
             queue,
             trouble: self.trouble.clone(),
+            taken: around.books.taken_of(self.made_of(lane).shards()[shard.0 as usize].log().name().as_str()),
         };
         let (outbox, task) = Outbox::start(parts, state);
+        self.spoken.lock().unwrap_or_else(PoisonError::into_inner).insert((lane, shard), outbox.spoken().clone());
         self.outboxes.lock().unwrap_or_else(PoisonError::into_inner).insert((lane, shard), outbox.clone());
         self.keep(task);
         outbox
@@ -472,7 +530,8 @@ impl OpenFunction {
         if begins {
             // Where it begins stays so, also if it is started again before the first record.
             let progress = Progress::Passed(state.next.unwrap_or_default());
-            outbox.store(Finished { progress, made: Vec::new(), letters: Vec::new(), done: None }).await;
+            let (made, letters, counts) = (Vec::new(), Vec::new(), Vec::new());
+            outbox.store(Finished { progress, made, letters, counts, done: None }).await;
         }
         let parts = records::Parts {
             env: around.env.clone(),

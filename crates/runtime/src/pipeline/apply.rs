@@ -9,9 +9,10 @@ use weir_stream::CheckpointCommand;
 use weir_table::{AppendError, Appended, CommitError, Committed, Refused, ReshapeError, Rule, SourceId};
 use weir_types::SequenceNumber;
 
-use super::read::{From, Prepared};
+use super::read::{By, Prepared};
 use super::{OnRepeat, Parts, Told, Trouble, Work};
 use crate::dead::Letter;
+use crate::ledger::CoveredPage;
 
 /// How long places wait for a commit when no rows do: after repeats only, say.
 const PLACES_LINGER: Duration = Duration::from_secs(30);
@@ -47,8 +48,18 @@ impl Applier {
         trouble: Arc<Trouble>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        let (commit, pause, retry_at, places_since) = (None, RETRY, None, None);
-        Self { parts, incoming, applied, commits, trouble, stopping, commit, pause, retry_at, places_since }
+        Self {
+            parts,
+            incoming,
+            applied,
+            commits,
+            trouble,
+            stopping,
+            commit: None,
+            pause: RETRY,
+            retry_at: None,
+            places_since: None,
+        }
     }
 
     pub async fn run(mut self) {
@@ -181,11 +192,11 @@ impl Applier {
     }
 
     async fn apply(&mut self, prepared: Prepared) -> Result<(), Fenced> {
-        let Prepared { from, next, rows, letters, on_repeat } = prepared;
+        let Prepared { by, from, next, hour, mut counts, rows, letters, on_repeat } = prepared;
         self.park(letters).await;
-        let source = match &from {
-            From::Live(index) => self.parts.sources[*index].source(),
-            From::Replay { source, .. } => source.clone(),
+        let source = match &by {
+            By::Reader(index) => self.parts.sources[*index].source(),
+            By::Replay { source, .. } => source.clone(),
         };
         let seen = [(source, next.0)];
         let rows = rows.unwrap_or_else(|| arrow::array::RecordBatch::new_empty(self.parts.columns.clone()));
@@ -197,15 +208,25 @@ impl Applier {
             self.committed(result).await?;
         }
         let appended = self.append(&rows, &seen, on_repeat).await?;
+        counts.added = appended.added;
+        counts.repeats = appended.repeats;
+        counts.replaced = appended.replaced;
+        counts.refused = appended.refused.len() as u64;
+        counts.late = appended.late;
+        if let By::Reader(_) = by {
+            // At once: a commit that has these rows waits for it.
+            let page = CoveredPage { from: from.0, to: next.0, hour, counts };
+            self.parts.covered.push(seen[0].0.as_str(), page);
+        }
         self.park(self.letters_of(&rows, &appended.refused)).await;
-        match from {
-            From::Live(index) => {
+        match by {
+            By::Reader(index) => {
                 if on_repeat == OnRepeat::Replace {
                     self.parts.replayed.count(&appended);
                 }
                 self.applied.send_modify(|applied| applied[index] = next);
             }
-            From::Replay { told, .. } => {
+            By::Replay { told, .. } => {
                 // A replay that is gone finds its place in the table.
                 let _ = told.send(Told { next, rows: rows.num_rows() as u64, appended });
             }

@@ -10,6 +10,7 @@
 //! record is the cause of (a store that is down, damage in the log) are told in the status and tried again.
 
 mod apply;
+mod prepare;
 mod read;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,9 +29,11 @@ use weir_types::{SequenceNumber, ShardId, TableName};
 
 use self::apply::Applier;
 pub(crate) use self::apply::chain;
+pub(crate) use self::prepare::{Made, Preparer};
 use self::read::Reader;
-pub(crate) use self::read::{From, Halt, Prepared, Rows};
+pub(crate) use self::read::{By, Prepared};
 use crate::dead::DeadLetters;
+use crate::ledger::{Books, Covered};
 use crate::lookups::LookupSet;
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
@@ -63,6 +66,9 @@ pub(crate) struct Parts {
     pub commit_bytes: u64,
     /// Records that were gone before they could be read.
     pub lost: AtomicU64,
+    pub books: Arc<Books>,
+    /// What was read and is not committed yet, for the books.
+    pub covered: Arc<Covered>,
     /// What came of rows that replace, and that no replay of the table's own has brought.
     pub replayed: Replayed,
 }
@@ -193,6 +199,7 @@ impl Pipeline {
         let positions = parts.table.positions();
         let committed = |source: &SourceShard| positions.get(&source.source()).copied().unwrap_or(0);
         let from: Vec<SequenceNumber> = parts.sources.iter().map(|source| SequenceNumber(committed(source))).collect();
+        parts.sources.iter().for_each(|source| parts.covered.expect(source.source().as_str()));
         let (applied_to, applied) = watch::channel(from.clone());
         let (work, incoming) = mpsc::channel(AHEAD);
         let (commits_to, commits) = watch::channel(0);
@@ -203,11 +210,6 @@ impl Pipeline {
         let applier = Applier::new(parts.clone(), incoming, applied_to, commits_to, trouble.clone(), stopping.clone());
         let tasks = vec![tokio::spawn(reader.run()), tokio::spawn(applier.run())];
         Self { parts, applied, commits, work: weak, trouble, stop, tasks: Mutex::new(tasks) }
-    }
-
-    /// Returns what it is made of.
-    pub fn parts(&self) -> &Arc<Parts> {
-        &self.parts
     }
 
     /// Returns the way in for whoever reads beside the pipeline. Who holds it up holds up the end of the pipeline.
@@ -222,6 +224,10 @@ impl Pipeline {
 
     pub fn table(&self) -> &Arc<Table> {
         &self.parts.table
+    }
+
+    pub fn parts(&self) -> &Arc<Parts> {
+        &self.parts
     }
 
     pub fn store(&self) -> &Arc<dyn ObjectStore> {

@@ -13,9 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use weir_schema::ColumnDecoder;
 use weir_table::SourceId;
-use weir_types::SequenceNumber;
+use weir_types::{Hour, SequenceNumber};
 
 use super::counts::Counts;
 use super::machine::{Progress, ShardRange};
@@ -23,7 +22,7 @@ use super::pace::Pace;
 use super::replaying::{Context, End, Waited};
 use super::source::Read;
 use super::times;
-use crate::pipeline::{From, Halt, OnRepeat, Parts, Prepared, Rows, SourceShard, Told, Work, chain};
+use crate::pipeline::{By, Made, OnRepeat, Parts, Prepared, Preparer, SourceShard, Told, Work, chain};
 
 /// What one page asks for, in bytes: as the pipeline's own reader.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -58,7 +57,6 @@ struct Lot {
 struct Worker<'a> {
     context: &'a Context,
     way: &'a TableWay,
-    rows: Rows,
     places: Vec<Place>,
     told: (mpsc::UnboundedSender<Told>, mpsc::UnboundedReceiver<Told>),
     /// Pages that the applier has not told of yet, in order.
@@ -86,14 +84,15 @@ pub(super) fn source_id(id: &str, shard: &SourceShard) -> SourceId {
 
 /// Replays until all is durable, or the run is not under way any more.
 pub(super) async fn run(context: &Context, way: &TableWay) -> End {
-    let mut decoder = match ColumnDecoder::new(&way.parts.stream.schema) {
-        Ok(decoder) => decoder,
+    let prepare = || Preparer::new(way.parts.clone()).map(|preparer| preparer.for_replay(&context.task.id));
+    let mut preparer = match prepare() {
+        Ok(preparer) => preparer,
         Err(error) => return End::Failed(error.to_string()),
     };
     let mut worker = Worker::new(context, way);
     let mut tries = 0;
     while let Some(place) = worker.next_place() {
-        match worker.step(place, &mut decoder).await {
+        match worker.step(place, &mut preparer).await {
             Ok(()) => {
                 tries = 0;
                 context.live.set_trouble(None);
@@ -107,8 +106,8 @@ pub(super) async fn run(context: &Context, way: &TableWay) -> End {
             // What was decoded is dropped with its decoder.
             Err(NotSent::Halt(error)) => {
                 context.trouble(&*error, &mut tries).await;
-                decoder = match ColumnDecoder::new(&way.parts.stream.schema) {
-                    Ok(decoder) => decoder,
+                preparer = match prepare() {
+                    Ok(preparer) => preparer,
                     Err(error) => return End::Failed(error.to_string()),
                 };
             }
@@ -142,7 +141,6 @@ impl<'a> Worker<'a> {
         Self {
             context,
             way,
-            rows: Rows::new(way.parts.clone(), Some(context.task.id.clone())),
             places,
             told: mpsc::unbounded_channel(),
             sent: VecDeque::new(),
@@ -161,7 +159,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Reads one page of a shard, makes its rows, and hands them to the applier.
-    async fn step(&mut self, place: usize, decoder: &mut ColumnDecoder) -> Result<(), NotSent> {
+    async fn step(&mut self, place: usize, preparer: &mut Preparer) -> Result<(), NotSent> {
         let context = self.context;
         let (range, from) = (self.places[place].range, self.places[place].next);
         let rate = context.rate();
@@ -184,36 +182,37 @@ impl<'a> Worker<'a> {
             Waited::Stopped => return Err(NotSent::Stopped),
         }
         let turn = context.while_running(context.shared.turns.acquire()).await.ok_or(NotSent::Stopped)?;
-        let mut counts = Counts { read: next.since(from) - lost, lost, ..Counts::default() };
-        let mut letters = Vec::new();
         let shard = &self.places[place].shard;
-        let (batch, places) = self.rows.decode(shard, &page, decoder, &mut letters)?;
-        let rows = match (batch, &context.time) {
-            (None, _) => None,
-            (Some(batch), None) => self.rows.transform(shard, batch, &places, &page, &mut letters).await?,
-            (Some(batch), Some(time)) => {
-                let all = batch.num_rows() as u64;
-                let kept = times::keep(&context.task.window, time, batch, places);
-                let (batch, places) = kept.map_err(|error| NotSent::Halt(Box::new(error)))?;
-                counts.passed_over = all - batch.num_rows() as u64;
-                self.rows.transform(shard, batch, &places, &page, &mut letters).await?
-            }
+        let (window, time) = (&context.task.window, &context.time);
+        let choose = |batch, places| match time {
+            Some(time) => times::keep(window, time, batch, places),
+            None => Ok((batch, places)),
         };
+        let made =
+            preparer.prepare_some(shard, &page, choose).await.map_err(|halt| NotSent::Halt(halt.to_string().into()))?;
         drop(turn);
-        counts.dead_lettered = letters.len() as u64;
-        self.send(place, next, rows, letters, counts).await
+        let counts = Counts {
+            read: next.since(from) - lost,
+            lost,
+            passed_over: made.counts.others,
+            dead_lettered: made.letters.len() as u64,
+            ..Counts::default()
+        };
+        self.send(place, page.hour(), next, made, counts).await
     }
 
     async fn send(
         &mut self,
         place: usize,
+        hour: Option<Hour>,
         next: SequenceNumber,
-        rows: Option<arrow::array::RecordBatch>,
-        letters: Vec<crate::dead::Letter>,
+        made: Made,
         counts: Counts,
     ) -> Result<(), NotSent> {
-        let from = From::Replay { source: self.places[place].source.clone(), told: self.told.0.clone() };
-        let prepared = Prepared { from, next, rows, letters, on_repeat: OnRepeat::Replace };
+        let by = By::Replay { source: self.places[place].source.clone(), told: self.told.0.clone() };
+        let Made { rows, letters, counts: of_page } = made;
+        let (from, on_repeat) = (self.places[place].next, OnRepeat::Replace);
+        let prepared = Prepared { by, from, next, hour, counts: of_page, rows, letters, on_repeat };
         let work = self.way.work.upgrade().ok_or(NotSent::Closed)?;
         let sent = self.context.while_running(work.send(Work::Page(Box::new(prepared)))).await;
         sent.ok_or(NotSent::Stopped)?.map_err(|_| NotSent::Closed)?;
@@ -277,11 +276,5 @@ impl<'a> Worker<'a> {
         }
         self.settle(true).await;
         if done { End::Done } else { End::Stopped }
-    }
-}
-
-impl std::convert::From<Halt> for NotSent {
-    fn from(halt: Halt) -> Self {
-        Self::Halt(halt.to_string().into())
     }
 }

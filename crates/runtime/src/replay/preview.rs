@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use weir_schema::ColumnDecoder;
 use weir_table::PartitionBy;
 use weir_types::civil::civil_from_days;
 use weir_types::{StreamName, Timestamp};
@@ -20,7 +19,7 @@ use super::resolve::{ResolveError, Resolved, ways};
 use super::target::Target;
 use super::times;
 use crate::node::Node;
-use crate::pipeline::{OnRepeat, Rows, SourceShard};
+use crate::pipeline::{OnRepeat, Preparer, SourceShard};
 
 /// Parts of the ranges of which each is looked into.
 const PARTS: u64 = 64;
@@ -242,7 +241,6 @@ impl Node {
         bytes_max: u64,
         sample: &mut Sample,
     ) -> Result<(), ReplayError> {
-        let decoder = || ColumnDecoder::new(&resolved.stream.schema);
         let mut next = part.from;
         let mut of_part = Sample::default();
         let mut failed: Option<String> = None;
@@ -270,26 +268,21 @@ impl Node {
                     only: None,
                     on_repeat: OnRepeat::Replace,
                 };
-                let mut rows = Rows::new(way.parts.clone(), Some(resolved.task.id.clone()));
-                let mut letters = Vec::new();
                 let halt = |error: String| halted(&resolved.task.stream, error);
-                let mut decoder = decoder().map_err(|error| halt(error.to_string()))?;
-                let (batch, places) =
-                    rows.decode(&shard, &page, &mut decoder, &mut letters).map_err(|error| halt(error.to_string()))?;
-                let Some(batch) = batch else { continue };
-                let (batch, places) = match &resolved.time {
-                    None => (batch, places),
-                    Some(time) => times::keep(&resolved.task.window, time, batch, places)
-                        .map_err(|error| halt(error.to_string()))?,
+                let preparer = Preparer::new(way.parts.clone()).map_err(|error| halt(error.to_string()))?;
+                let mut preparer = preparer.for_replay(&resolved.task.id);
+                let choose = |batch, places| match &resolved.time {
+                    Some(time) => times::keep(&resolved.task.window, time, batch, places),
+                    None => Ok((batch, places)),
                 };
-                within = batch.num_rows() as u64;
-                let made = rows.transform(&shard, batch, &places, &page, &mut letters).await;
+                let made = preparer.prepare_some(&shard, &page, choose).await;
                 let made = made.map_err(|error| halt(error.to_string()))?;
+                within = count - made.counts.others;
                 let of = of_part.targets.entry(target.clone()).or_default();
-                of.dead_lettered += letters.len() as f64;
-                if let Some(made) = made {
-                    of.rows += made.num_rows() as f64;
-                    for partition in partitions(&way.parts.table.spec().partition_by, &made) {
+                of.dead_lettered += made.letters.len() as f64;
+                if let Some(rows) = made.rows {
+                    of.rows += rows.num_rows() as f64;
+                    for partition in partitions(&way.parts.table.spec().partition_by, &rows) {
                         *of.partitions.entry(partition).or_default() += 1.0;
                     }
                 }

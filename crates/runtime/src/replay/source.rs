@@ -91,7 +91,8 @@ impl Source {
             }
             Self::Archive(archive) => return archive.read(range, from, bytes_max, records_max).await,
         };
-        Ok(Read { page: page.cut(records_max, range.to), lost: 0 })
+        // Letters and counts are of one hour, as everywhere.
+        Ok(Read { page: page.of_one_hour().cut(records_max, range.to), lost: 0 })
     }
 }
 
@@ -177,7 +178,7 @@ impl Archived {
                 }
             },
         };
-        let handed = page.clone().cut(records_max, range.to);
+        let handed = page.clone().of_one_hour().cut(records_max, range.to);
         open.insert(range.shard, Open { reader, page });
         Ok(Read { page: handed, lost })
     }

@@ -5,6 +5,8 @@
 mod crash;
 mod layout;
 mod maintenance;
+mod partition;
+mod replacing;
 mod reshape;
 mod schema;
 mod support;

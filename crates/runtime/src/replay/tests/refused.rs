@@ -79,7 +79,7 @@ queue "jobs" {}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_range_that_was_forgotten_is_refused_with_what_is_there() {
-    let world = World::new(&priced("amount", "true").replace("shards = 2", "shards = 1\n  retention = \"1s\""));
+    let world = World::new(&priced("amount", "true").replace("shards = 2", "shards = 1\n  retention = \"1m\""));
     let node = world.start().await;
     send(&node, 0..10).await;
     committed(&node, "prices").await;
@@ -96,7 +96,7 @@ async fn a_range_that_was_forgotten_is_refused_with_what_is_there() {
     } else {
         let refused = refusal(&node, Ask { since: Some("1h".to_owned()), ..ask("price") }).await;
         assert!(
-            refused.contains("stream `orders` has records from") && refused.contains("retention is 1s"),
+            refused.contains("stream `orders` has records from") && refused.contains("retention is 1m"),
             "{refused}"
         );
         let id = node.begin_replay(&ask("price")).await.unwrap().id;
