@@ -3,6 +3,7 @@
 //! stdout is data, stderr is everything else; `--json` works on every command that answers; exit codes are those of
 //! [`exit::Exit`]. Each command is a file of its own.
 
+mod backfill;
 mod check;
 mod client;
 mod dead;
@@ -50,6 +51,8 @@ enum Command {
     Check(check::Args),
     /// Send files of records to a stream
     Send(send::Args),
+    /// Feed files of the past to a stream at full speed: folders, globs, Parquet; started again, it goes on
+    Backfill(backfill::Args),
     /// Answer SQL over tables and lookups
     Query(query::Args),
     /// Print a stream's records as JSON lines
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(args),
         Command::Check(args) => check::run(args),
         Command::Send(args) => send::run(args),
+        Command::Backfill(args) => backfill::run(args),
         Command::Query(args) => query::run(args),
         Command::Tail(args) => tail::run(args),
         Command::Status(args) => status::run(args),

@@ -24,6 +24,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+pub use self::glob::Glob;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
