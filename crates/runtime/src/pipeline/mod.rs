@@ -29,7 +29,7 @@ use weir_types::{SequenceNumber, ShardId, TableName};
 
 use self::apply::Applier;
 pub(crate) use self::apply::chain;
-pub(crate) use self::prepare::{Made, Preparer};
+pub(crate) use self::prepare::{Halt, Made, Preparer};
 use self::read::Reader;
 pub(crate) use self::read::{By, Prepared};
 use crate::dead::DeadLetters;

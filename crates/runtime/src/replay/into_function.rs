@@ -17,7 +17,7 @@ use std::time::Duration;
 use weir_log::AppendError;
 use weir_machine::Owner;
 use weir_schema::ColumnDecoder;
-use weir_stream::{Checkpoints, Lot, Page, Shard};
+use weir_stream::{Checkpoints, Lot, Page, Shard, Stream};
 use weir_table::SourceId;
 use weir_types::{SequenceNumber, ShardId};
 
@@ -52,6 +52,8 @@ pub(super) struct FunctionWay {
     pub checkpoints: Owner<Checkpoints>,
     /// The tables that it writes to.
     pub tables: Vec<Arc<Parts>>,
+    /// The streams that it writes to, each with the tables that read it.
+    pub behind: Vec<(Arc<Stream>, Vec<Arc<Parts>>)>,
 }
 
 /// Why a page was not given.
@@ -316,7 +318,15 @@ impl<'a> Giver<'a> {
             }
         }
         let made = self.replay.made.shards()[REPLAY_SHARD.0 as usize].bounds().tail;
-        while !self.way.has_arrived(self.replay, made) {
+        let mut streams: Option<Vec<(SourceId, u64)>> = None;
+        loop {
+            if self.way.has_arrived(self.replay, made) {
+                // Where the streams end now, they have all of it.
+                let ends = streams.get_or_insert_with(|| self.way.ends());
+                if self.way.is_committed(ends) {
+                    break;
+                }
+            }
             self.context.live.set_counts(self.counts());
             if self.context.while_running(self.context.env.sleep(LOOK_EVERY)).await.is_none() {
                 self.note().await;
@@ -340,10 +350,27 @@ impl FunctionWay {
         carried >= made.0 && self.tables.iter().all(|parts| committed(parts) >= made.0)
     }
 
+    /// Returns where the streams that it writes to end.
+    fn ends(&self) -> Vec<(SourceId, u64)> {
+        let shards = self.behind.iter().flat_map(|(stream, _)| stream.shards());
+        shards.map(|shard| (SourceId::new(shard.log().name().as_str()), shard.bounds().tail.0)).collect()
+    }
+
+    /// Tells whether the tables that read those streams have committed up to these places.
+    fn is_committed(&self, ends: &[(SourceId, u64)]) -> bool {
+        self.behind.iter().flat_map(|(_, tables)| tables).all(|parts| {
+            let positions = parts.table.positions();
+            let reads = |source: &SourceId| parts.sources.iter().any(|shard| shard.source() == *source);
+            let read = ends.iter().filter(|(source, _)| reads(source));
+            read.into_iter().all(|(source, end)| positions.get(source).copied().unwrap_or(0) >= *end)
+        })
+    }
+
     /// Counts of the tables' rows that replaced: added, replaced, unchanged, refused.
     fn rows(&self) -> [u64; 4] {
         let sum = |counter: fn(&Parts) -> &AtomicU64| {
-            self.tables.iter().map(|parts| counter(parts).load(Ordering::Relaxed)).sum()
+            let tables = self.behind.iter().flat_map(|(_, tables)| tables).chain(&self.tables);
+            tables.map(|parts| counter(parts).load(Ordering::Relaxed)).sum()
         };
         [
             sum(|parts| &parts.replayed.added),

@@ -303,7 +303,7 @@ impl Node {
             times: replaying.times.clone(),
             ways: super::resolve::ways(self),
             streams: self.streams().iter().map(|(name, stream)| (name.clone(), stream.clone())).collect(),
-            archives: self.archives(),
+            archives: self.open_archives(),
             catalog: self.registry().clone(),
             held: BTreeSet::new(),
         };
@@ -312,7 +312,7 @@ impl Node {
     }
 
     /// Returns the archives of streams that have one.
-    pub(crate) fn archives(&self) -> BTreeMap<StreamName, Arc<Archive>> {
+    pub(crate) fn open_archives(&self) -> BTreeMap<StreamName, Arc<Archive>> {
         BTreeMap::new()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weir_config::{Body, FunctionPlan, On, To};
 use weir_log::ReadError;
-use weir_stream::Start;
+use weir_stream::{Start, Stream};
 use weir_types::{FunctionName, SequenceNumber, ShardId, StreamName, TableName, Timestamp, nearest};
 
 use super::ask::Ask;
@@ -18,6 +18,7 @@ use super::target::Target;
 use crate::dead::FilterError;
 use crate::function::needs_outbox;
 use crate::node::Node;
+use crate::pipeline::Parts;
 use crate::streams::OpenStream;
 
 /// Why nothing can be replayed as it is asked for.
@@ -213,10 +214,25 @@ pub(super) fn ways(node: &Node) -> BTreeMap<Target, Way> {
             catalog: node.registry().clone(),
             checkpoints: node.checkpoints().clone(),
             tables: tables.map(|(_, pipeline)| pipeline.parts().clone()).collect(),
+            behind: behind(node, &function.plan),
         };
         ways.insert(Target::Function(name.clone()), Way::Function(way));
     }
     ways
+}
+
+/// Returns the streams that a function writes to, each with the tables that read it.
+fn behind(node: &Node, plan: &FunctionPlan) -> Vec<(Arc<Stream>, Vec<Arc<Parts>>)> {
+    let streams = plan.outputs.iter().filter_map(|output| match &output.to {
+        To::Stream(stream) => node.stream(stream),
+        To::Table(_) | To::Queue(_) => None,
+    });
+    let reads = |stream: &StreamName| {
+        let readers = node.pipelines().values();
+        let readers = readers.filter(|pipeline| pipeline.sources().iter().any(|source| source.stream.name() == stream));
+        readers.map(|pipeline| pipeline.parts().clone()).collect()
+    };
+    streams.map(|open| (open.stream.clone(), reads(open.stream.name()))).collect()
 }
 
 /// What feeds a table.
@@ -295,10 +311,10 @@ impl Node {
                 Some(time.ok_or_else(|| ResolveError::NoEventTime { stream: stream.clone() })?)
             }
         };
-        let archive = self.archives().remove(&stream);
+        let archive = self.open_archives().remove(&stream);
         let (source, ranges) = match ask.from {
             Origin::Stream => {
-                let ranges = self.ranges(&open, &window, archive.is_some()).await?;
+                let ranges = self.replay_ranges(&open, &window, archive.is_some()).await?;
                 (Source::Stream(open.stream.clone()), ranges)
             }
             Origin::Archive => {
@@ -429,7 +445,7 @@ impl Node {
     }
 
     /// Finds the records of a window in the stream itself.
-    async fn ranges(
+    async fn replay_ranges(
         &self,
         open: &OpenStream,
         window: &Window,

@@ -52,7 +52,8 @@ async fn rows_replace_in_the_table_behind_the_stream_that_a_function_writes() {
     let id = node.begin_replay(&ask("price")).await.unwrap().id;
     let run = until_over(&node, &id).await;
     assert_eq!(run.targets[0].target.to_string(), "function/price");
-    assert_eq!((run.targets[0].counts.read, run.targets[0].counts.rows), (200, 200), "{run:#?}");
+    let counts = run.targets[0].counts;
+    assert_eq!((counts.read, counts.rows, counts.replaced), (200, 200, 200), "{run:#?}");
     assert_eq!(amounts(&node, "prices").await, expected(0..200, |amount| Some(amount + 7)));
     // What arrives goes its own way.
     send(&node, 200..210).await;
