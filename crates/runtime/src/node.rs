@@ -31,7 +31,8 @@ use crate::function::{Around, Functions, OpenFunction, OutboxError, Scheduled, n
 use crate::ledger::{BookError, Bookkeeper, Books, Count, Covered};
 use crate::lookups::{LookupError, LookupSet};
 use crate::opening::{self, Opening};
-use crate::pipeline::{Parts, Pipeline};
+use crate::pipeline::{Parts, Pipeline, Replayed};
+use crate::replay::{Replaying, Replays};
 use crate::rollup::{self, OpenRollup};
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
@@ -246,6 +247,7 @@ pub struct Node {
     rollups: BTreeMap<TableName, OpenRollup>,
     dead_letters: DeadLetters,
     actions: Actions,
+    replaying: Replaying,
     room: Room,
     pub(crate) queries: weir_query::Engine,
     books: Arc<Books>,
@@ -273,11 +275,14 @@ impl Node {
         let checkpoints: Owner<Checkpoints> = machine(&*engine, &snapshots, &env).await?;
         let versions: Owner<Versions> = machine(&*engine, &snapshots, &env).await?;
         let taken: Owner<Files> = machine(&*engine, &snapshots, &env).await?;
+        let replays: Owner<Replays> = machine(&*engine, &snapshots, &env).await?;
         let books = Books::new(env.clone(), machine(&*engine, &snapshots, &env).await?);
         let catalog = Catalog::new(registry);
         let opening = Opening { env: &env, engine: &*engine, snapshots: &snapshots, catalog: &catalog };
 
         let mut streams = BTreeMap::new();
+        let times = plan.streams.values().filter_map(|stream| Some((stream.name.clone(), stream.time.clone()?)));
+        let replaying = Replaying::new(replays, times.collect());
         for stream in plan.streams.into_values() {
             streams.insert(stream.name.clone(), opening.stream(stream).await?);
         }
@@ -346,8 +351,10 @@ impl Node {
             }
         }))
         .await?;
-        let own_streams =
-            functions.values().flat_map(|function| std::iter::once(&function.stream).chain(&function.redrive));
+        let own_streams = functions.values().flat_map(|function| {
+            let replay = function.replay.iter().flat_map(|replay| [&replay.feed, &replay.made]);
+            std::iter::once(&function.stream).chain(&function.redrive).chain(replay)
+        });
         let of_tables = opened.iter().flat_map(|(planned, ..)| &planned.sources).map(|source| &source.stream);
         for stream in streams.values().map(|stream| &stream.stream).chain(own_streams).chain(of_tables) {
             for shard in stream.shards() {
@@ -374,6 +381,7 @@ impl Node {
                 freshness: planned.spec.freshness,
                 commit_bytes: planned.spec.commit_bytes,
                 lost: AtomicU64::new(0),
+                replayed: Replayed::default(),
                 books: books.clone(),
                 covered,
             };
@@ -414,12 +422,14 @@ impl Node {
             rollups,
             dead_letters,
             actions: Actions::new(actions),
+            replaying,
             queries,
             books,
             tasks: Mutex::default(),
         });
         node.start_parking();
         node.start_carrying();
+        node.start_replaying();
         node.start_upkeep();
         Ok(node)
     }
@@ -433,6 +443,7 @@ impl Node {
             task.abort();
         }
         // What brings something in before what works it off.
+        self.replaying.stop().await;
         futures::future::join_all(self.files.iter().map(OpenFiles::stop)).await;
         // Functions before tables: what they have made is in the tables' streams then.
         futures::future::join_all(self.functions.values().map(|function| function.stop())).await;
@@ -485,7 +496,10 @@ impl Node {
         let mut all: BTreeMap<StreamName, Arc<Stream>> =
             self.streams.values().map(|stream| (stream.stream.name().clone(), stream.stream.clone())).collect();
         let of_functions = self.functions.values();
-        let of_functions = of_functions.flat_map(|function| std::iter::once(&function.stream).chain(&function.redrive));
+        let of_functions = of_functions.flat_map(|function| {
+            let replay = function.replay.iter().flat_map(|replay| [&replay.feed, &replay.made]);
+            std::iter::once(&function.stream).chain(&function.redrive).chain(replay)
+        });
         let of_tables = self.pipelines.values().flat_map(Pipeline::sources).map(|source| &source.stream);
         all.extend(of_functions.chain(of_tables).map(|stream| (stream.name().clone(), stream.clone())));
         all.into_values().collect()
@@ -551,6 +565,10 @@ impl Node {
 
     pub(crate) fn actions(&self) -> &Actions {
         &self.actions
+    }
+
+    pub(crate) fn replaying(&self) -> &Replaying {
+        &self.replaying
     }
 
     pub(crate) fn checkpoints(&self) -> &Owner<Checkpoints> {
