@@ -3,6 +3,7 @@
 //! stdout is data, stderr is everything else; `--json` works on every command that answers; exit codes are those of
 //! [`exit::Exit`]. Each command is a file of its own.
 
+mod archive;
 mod backfill;
 mod check;
 mod client;
@@ -63,6 +64,8 @@ enum Command {
     Status(status::Args),
     /// Queues: list, send, look, redrive
     Queue(queue::Args),
+    /// A stream's archive: list its hours, verify its files
+    Archive(archive::Args),
     /// Dead letters: list, show, group, redrive, drop
     Dead(dead::Args),
     /// Put records of the past through the plan as it is now: rows are replaced, never doubled
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
         Command::Tail(args) => tail::run(args),
         Command::Status(args) => status::run(args),
         Command::Queue(args) => queue::run(args),
+        Command::Archive(args) => archive::run(args),
         Command::Dead(args) => dead::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Table(args) => table::run(args),

@@ -76,10 +76,12 @@ impl Node {
             let log = stream.shards()[shard.0 as usize].log().name();
             self.checkpoints().read(|all| all.get(CARRIER, log)).map_or(0, |at| at.next.0)
         });
+        let archive = self.archives().get(name).map(|archive| archive.needs_from(shard).0);
         let replays = self.replaying().needed_from(name, shard).map(|needed| needed.0);
         // What is forgotten has been counted.
         let books = self.books().shards.booked(stream.shards()[shard.0 as usize].log().name()).map(|booked| booked.0);
-        sources.chain(functions).chain(carrier).chain(replays).chain(books).min().map(SequenceNumber)
+        let own = carrier.into_iter().chain(archive).chain(replays).chain(books);
+        sources.chain(functions).chain(own).min().map(SequenceNumber)
     }
 
     /// Returns how far what a function has made was carried on. Its last record stays in any case: that is its state.
