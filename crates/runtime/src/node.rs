@@ -375,12 +375,18 @@ impl Node {
                 lost: AtomicU64::new(0),
                 books: books.clone(),
                 covered,
+                #[cfg(test)]
+                skip_page: std::sync::atomic::AtomicBool::new(false),
+                #[cfg(test)]
+                drop_row: std::sync::atomic::AtomicBool::new(false),
             };
             pipelines.insert(planned.spec.name.clone(), Pipeline::start(parts));
         }
         let queries = weir_query::Engine::new(env.clone(), options.query, &folder.spill())?;
         let around = rollup::Around { env: &env, folder: &folder, lookups: &lookups, queries: &queries, books: &books };
         let rollups = rollup::open(rollups, rollup::sources(&pipelines), &around).await?;
+        let tables = pipelines.keys().chain(rollups.keys()).map(ToString::to_string).collect();
+        books.close_others(&tables).await.map_err(|source| StartError::OpenBooks { source })?;
         for function in functions.values() {
             function.start(&of_functions).await?;
         }

@@ -17,6 +17,8 @@ mod naming;
 mod report;
 mod round;
 mod shards;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod verify;
 mod witness;

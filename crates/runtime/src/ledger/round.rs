@@ -96,9 +96,9 @@ impl Node {
         let mut news = Vec::new();
         {
             let booked = self.books().made.lock().unwrap_or_else(PoisonError::into_inner);
-            for (name, pipeline) in self.pipelines() {
-                let commits = pipeline.table().commits();
-                if booked.get(name.as_str()).is_none_or(|booked| *booked < commits) {
+            for (name, table) in self.all_tables() {
+                let commits = table.commits();
+                if booked.get(name).is_none_or(|booked| *booked < commits) {
                     news.push((name.to_string(), commits));
                 }
             }

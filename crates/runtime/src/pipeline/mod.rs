@@ -66,6 +66,12 @@ pub(crate) struct Parts {
     pub books: Arc<Books>,
     /// What was read and is not committed yet, for the books.
     pub covered: Arc<Covered>,
+    /// Plants a fault: the next page is passed over.
+    #[cfg(test)]
+    pub skip_page: std::sync::atomic::AtomicBool,
+    /// Plants a fault: the last row of the next page is dropped on its way to the table.
+    #[cfg(test)]
+    pub drop_row: std::sync::atomic::AtomicBool,
 }
 
 /// A pipeline that runs.
