@@ -42,6 +42,7 @@ pub use door::{
     BodyError, DOOR_BYTES_MAX, DeliverError, Delivery, Encoding, Failed, Format, NoRoom, Place, REFUSALS_LISTED_MAX,
     Refusal, Report, SILENCE_MAX, UnknownEncoding, UnknownFormat,
 };
+pub use files::{HearError, NotificationError};
 pub use folder::{Folder, FolderError};
 pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
 pub use ledger::{BookError, Checked, Depth as LedgerDepth, LedgerError, LedgerReport};

@@ -7,6 +7,7 @@
 mod body;
 mod dead_letters;
 mod error;
+mod files;
 mod functions;
 mod invoke;
 mod ledger;
