@@ -8,9 +8,9 @@ use weir_ledger::{Balance, Booked, Choice, Command, Live, LiveTable, balance};
 use weir_machine::SubmitError;
 use weir_table::{AuditError, Table};
 
+use super::places_of;
 use super::report::{Checked, Depth, LedgerReport};
 use super::round::Count;
-use super::places_of;
 use crate::node::Node;
 use crate::pipeline::chain;
 

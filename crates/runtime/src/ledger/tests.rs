@@ -378,7 +378,9 @@ async fn the_ledger_is_a_table_and_partitions_say_how_often_they_changed() {
         writer.finish().unwrap();
         serde_json::from_slice::<serde_json::Value>(&out).unwrap()
     };
-    let rows = ask("select sum(records_in) as n, sum(balance) as b from weir.ledger where hop = 'table' and name = 'events'").await;
+    let rows =
+        ask("select sum(records_in) as n, sum(balance) as b from weir.ledger where hop = 'table' and name = 'events'")
+            .await;
     assert_eq!((rows[0]["n"].as_u64(), rows[0]["b"].as_i64()), (Some(90), Some(0)));
     let rows = ask("select min(changes) as least from weir.partitions where \"table\" = 'events'").await;
     assert!(rows[0]["least"].as_u64().unwrap() >= 1, "{rows}");
