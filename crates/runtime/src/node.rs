@@ -28,7 +28,7 @@ use crate::door::Room;
 use crate::files::{self, Files, OpenFiles};
 use crate::folder::{Folder, FolderError};
 use crate::function::{Around, Functions, OpenFunction, OutboxError, Scheduled, needs_outbox};
-use crate::ledger::{BookError, Bookkeeper, Books, Count, Covered};
+use crate::ledger::{BookError, Bookkeeper, Books, Count, Covered, Keeping};
 use crate::lookups::LookupSet;
 use crate::opening::{self, Opening};
 use crate::pipeline::{Parts, Pipeline};
@@ -49,6 +49,8 @@ pub struct Options {
     pub query: weir_query::Limits,
     /// The handlers'.
     pub handlers: Handlers,
+    /// Whether books are kept.
+    pub ledger: Keeping,
 }
 
 /// What running handlers needs of the process around.
@@ -273,7 +275,7 @@ impl Node {
         let checkpoints: Owner<Checkpoints> = machine(&*engine, &snapshots, &env).await?;
         let versions: Owner<Versions> = machine(&*engine, &snapshots, &env).await?;
         let taken: Owner<Files> = machine(&*engine, &snapshots, &env).await?;
-        let books = Books::new(env.clone(), machine(&*engine, &snapshots, &env).await?);
+        let books = Books::new(env.clone(), machine(&*engine, &snapshots, &env).await?, options.ledger);
         let catalog = Catalog::new(registry);
         let opening = Opening { env: &env, engine: &*engine, snapshots: &snapshots, catalog: &catalog };
 

@@ -211,7 +211,9 @@ impl Applier {
         counts.late = appended.late;
         // At once: a commit that has these rows waits for it.
         let page = CoveredPage { from: from.0, to: next.0, hour, counts };
-        self.parts.covered.push(seen[0].0.as_str(), page);
+        if self.parts.books.are_kept() {
+            self.parts.covered.push(seen[0].0.as_str(), page);
+        }
         self.park(self.letters_of(&rows, &appended.refused)).await;
         self.applied.send_modify(|applied| applied[source] = next);
         Ok(())

@@ -135,11 +135,10 @@ impl Reader {
         }
         // An hour is an account: what a function makes of records of two could not be told apart.
         let page = page.of_one_hour();
-        parts
-            .books
-            .shards
-            .note(shard, &page)
-            .map_err(|error| Halt::Columns(format!("{}: {error}", shard.log().name())))?;
+        if parts.books.are_kept() {
+            let noted = parts.books.shards.note(shard, &page);
+            noted.map_err(|error| Halt::Columns(format!("{}: {error}", shard.log().name())))?;
+        }
         let hour = page.hour();
         let made = preparer.prepare(&parts.sources[index], &page).await?;
         let next = page.end();
