@@ -11,6 +11,7 @@ mod exit;
 mod function;
 mod ledger;
 mod log;
+mod lookup;
 mod output;
 mod query;
 mod queue;
@@ -66,6 +67,8 @@ enum Command {
     Function(function::Args),
     /// Show what came in, went out and is in flight, hop by hop, and whether it balances
     Ledger(ledger::Args),
+    /// Lookups: list, show, refresh
+    Lookup(lookup::Args),
     /// Look into a data folder's log, verify it, or repair it
     Log(log::Args),
 }
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Command::Table(args) => table::run(args),
         Command::Function(args) => function::run(args),
         Command::Ledger(args) => ledger::run(args),
+        Command::Lookup(args) => lookup::run(args),
         Command::Log(args) => log::run(args),
     };
     match result {

@@ -46,6 +46,7 @@ pub use files::{HearError, NotificationError};
 pub use folder::{Folder, FolderError};
 pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
 pub use ledger::{BookError, Checked, Depth as LedgerDepth, Keeping as LedgerKeeping, LedgerError, LedgerReport};
+pub use lookups::{LookupError, RefreshFailed};
 pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
 pub use rollup::{RefreshError, RollupStatus};

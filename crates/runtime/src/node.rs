@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 use weir_config::{Body, FunctionPlan, On, Plan, SchedulePlan, TableSource};
 use weir_env::Env;
-use weir_function::{LookupError, SqlError};
+use weir_function::SqlError;
 use weir_lambda::{Host, HostError, Options as HostOptions, Versions};
 use weir_log::local::Options as LogOptions;
 use weir_log::{Engine, EngineError, LocalEngine};
@@ -29,7 +29,7 @@ use crate::files::{self, Files, OpenFiles};
 use crate::folder::{Folder, FolderError};
 use crate::function::{Around, Functions, OpenFunction, OutboxError, Scheduled, needs_outbox};
 use crate::ledger::{BookError, Bookkeeper, Books, Count, Covered, Keeping};
-use crate::lookups::LookupSet;
+use crate::lookups::{LookupError, LookupSet};
 use crate::opening::{self, Opening};
 use crate::pipeline::{Parts, Pipeline};
 use crate::rollup::{self, OpenRollup};
@@ -108,7 +108,7 @@ pub enum StartError {
         /// What there are.
         before: u32,
     },
-    /// A lookup can't be read.
+    /// A lookup can't be read, and never was.
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// A function's SQL does not fit what it reads now.
@@ -295,7 +295,8 @@ impl Node {
         let dead_letters = DeadLetters::new(dead.clone());
         let queues = Queues::open(engine.clone(), snapshots.clone(), env.clone()).await?;
         opening::queues(&queues, plan.queues).await?;
-        let lookups = Arc::new(LookupSet::load(&env, &plan.lookups)?);
+        let kept = weir_lookup::Snapshots::new(folder.snapshot_store()?);
+        let lookups = Arc::new(LookupSet::open(&env, kept, plan.lookups).await?);
         // Where nothing is hosted, nothing is looked at or said of what confines it.
         let hosts = plan.functions.values().any(|function| matches!(function.body, Body::Handler(_)));
         let host = match hosts {
@@ -427,7 +428,7 @@ impl Node {
         });
         node.start_parking();
         node.start_carrying();
-        node.start_upkeep(plan.lookups);
+        node.start_upkeep();
         Ok(node)
     }
 

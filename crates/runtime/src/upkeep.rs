@@ -1,12 +1,10 @@
 //! What runs beside the flow: retention, snapshots, merging of small files, vacuum, and refreshing lookups.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use weir_config::LookupPlan;
 use weir_stream::Stream;
-use weir_types::{LookupName, SequenceNumber, ShardId};
+use weir_types::{SequenceNumber, ShardId};
 
 use crate::dead::{ACTIONS, CARRIER};
 use crate::function::OpenFunction;
@@ -20,9 +18,9 @@ const VACUUM_KEEP: Duration = Duration::from_secs(3600);
 const VACUUM_ROUND: Duration = Duration::from_secs(600);
 
 impl Node {
-    pub(crate) fn start_upkeep(self: &Arc<Self>, lookups: BTreeMap<LookupName, LookupPlan>) {
-        for plan in lookups.into_values() {
-            self.keep_task(tokio::spawn(self.lookups().clone().keep_fresh(self.env().clone(), plan)));
+    pub(crate) fn start_upkeep(self: &Arc<Self>) {
+        for name in self.lookups().names() {
+            self.keep_task(tokio::spawn(self.lookups().clone().keep_fresh(name.clone())));
         }
         // Weak, so that a node that is dropped ends.
         self.keep_task(tokio::spawn(keep_up(Arc::downgrade(self))));

@@ -12,6 +12,7 @@ mod functions;
 mod invoke;
 mod ledger;
 mod listen;
+mod lookups;
 mod metrics;
 mod query;
 mod queues;
