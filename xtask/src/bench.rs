@@ -41,6 +41,7 @@ const PARTS: [Part; 9] = [
     Part { peer: Peer::Redis, ..Part::new("queue", "weir-queue", "queue_bench", "Queues") },
     Part { peer: Peer::Moto, ..Part::new("sqs", "weir-sqs", "sqs_bench", "Queues through the SQS API") },
     Part::new("lambda", "weir-lambda", "lambda_bench", "Lambda handlers"),
+    Part::new("ledger", "weir-runtime", "ledger_bench", "The ledger: ingest with and without"),
     Part::new("server", "weir-server", "server_bench", "The built server, from outside"),
 ];
 

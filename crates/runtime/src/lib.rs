@@ -48,7 +48,7 @@ pub use door::{
 pub use files::{Glob, HearError, NotificationError};
 pub use folder::{Folder, FolderError};
 pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
-pub use ledger::{BookError, Checked, Depth as LedgerDepth, LedgerError, LedgerReport};
+pub use ledger::{BookError, Checked, Depth as LedgerDepth, Keeping as LedgerKeeping, LedgerError, LedgerReport};
 pub use lookups::{LookupError, RefreshFailed};
 pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;

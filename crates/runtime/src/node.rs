@@ -29,7 +29,7 @@ use crate::door::Room;
 use crate::files::{self, Files, OpenFiles};
 use crate::folder::{Folder, FolderError};
 use crate::function::{Around, Functions, OpenFunction, OutboxError, Scheduled, needs_outbox};
-use crate::ledger::{BookError, Bookkeeper, Books, Count, Covered};
+use crate::ledger::{BookError, Bookkeeper, Books, Count, Covered, Keeping};
 use crate::lookups::{LookupError, LookupSet};
 use crate::opening::{self, Opening};
 use crate::pipeline::{Parts, Pipeline, Replayed};
@@ -51,6 +51,8 @@ pub struct Options {
     pub query: weir_query::Limits,
     /// The handlers'.
     pub handlers: Handlers,
+    /// Whether books are kept.
+    pub ledger: Keeping,
 }
 
 /// What running handlers needs of the process around.
@@ -289,7 +291,7 @@ impl Node {
         let versions: Owner<Versions> = machine(&*engine, &snapshots, &env).await?;
         let taken: Owner<Files> = machine(&*engine, &snapshots, &env).await?;
         let replays: Owner<Replays> = machine(&*engine, &snapshots, &env).await?;
-        let books = Books::new(env.clone(), machine(&*engine, &snapshots, &env).await?);
+        let books = Books::new(env.clone(), machine(&*engine, &snapshots, &env).await?, options.ledger);
         let catalog = Catalog::new(registry);
         let opening = Opening { env: &env, engine: &*engine, snapshots: &snapshots, catalog: &catalog };
 
@@ -403,12 +405,18 @@ impl Node {
                 replayed: Replayed::default(),
                 books: books.clone(),
                 covered,
+                #[cfg(test)]
+                skip_page: std::sync::atomic::AtomicBool::new(false),
+                #[cfg(test)]
+                drop_row: std::sync::atomic::AtomicBool::new(false),
             };
             pipelines.insert(planned.spec.name.clone(), Pipeline::start(parts));
         }
         let queries = weir_query::Engine::new(env.clone(), options.query, &folder.spill())?;
         let around = rollup::Around { env: &env, folder: &folder, lookups: &lookups, queries: &queries, books: &books };
         let rollups = rollup::open(rollups, rollup::sources(&pipelines), &around).await?;
+        let tables = pipelines.keys().chain(rollups.keys()).map(ToString::to_string).collect();
+        books.close_others(&tables).await.map_err(|source| StartError::OpenBooks { source })?;
         for function in functions.values() {
             function.start(&of_functions).await?;
         }
