@@ -86,7 +86,9 @@ fn accept(args: Accept) -> anyhow::Result<Exit> {
     let client = Client::new(&args.server)?;
     let request = AcceptRequest { incident: args.incident, table: args.table, note: args.note };
     client::block_on(async {
-        client.send(client.post("/v1/ledger/accept").json(&request)).await?;
+        let body = serde_json::to_vec(&request)?;
+        let request = client.post("/v1/ledger/accept").header("content-type", "application/json").body(body);
+        client.send(request).await?;
         Ok(())
     })?;
     Ok(Exit::Done)
