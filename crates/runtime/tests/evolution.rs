@@ -260,8 +260,7 @@ fn json_of(value: &Avro) -> Value {
     match value {
         Avro::Int(n) => json!(n),
         Avro::Long(n) => json!(n),
-        // As the shortest text that is this float: what JSON writers print.
-        Avro::Float(n) => json!(n.to_string().parse::<f64>().unwrap()),
+        Avro::Float(n) => json!(f64::from(*n)),
         Avro::Double(n) => json!(n),
         Avro::String(text) | Avro::Enum(_, text) => json!(text),
         Avro::Union(_, inner) => json_of(inner),
@@ -285,7 +284,8 @@ fn plain(value: &Value) -> Value {
             there.map(|(name, value)| (name.clone(), plain(value))).collect::<Map<_, _>>().into()
         }
         Value::Array(items) => items.iter().map(plain).collect(),
-        Value::Number(number) => json!(number.as_f64()),
+        // Every number here is a float's; a double may be written with more digits than that one.
+        Value::Number(number) => json!(number.as_f64().unwrap() as f32),
         other => other.clone(),
     }
 }
