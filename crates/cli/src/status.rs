@@ -147,8 +147,7 @@ fn render(status: &Value) -> String {
     }
     let lookups = list("lookups");
     if !lookups.is_empty() {
-        let rows = lookups.iter().map(|lookup| vec![text(&lookup["name"]), number(&lookup["rows"])]);
-        out.push_str(&output::table(&["lookup", "rows"], rows));
+        out.push_str(&crate::lookup::table(&lookups));
         out.push('\n');
     }
     for stream in &archived {

@@ -50,6 +50,6 @@ pub use place::{Place, Source};
 pub use plan::{
     ArchivePlan, BadRows, BatchPlan, Body, DeadLetterPlan, EnvironmentValue, Evolve, FifoPlan, FilesContent,
     FilesFormat, FilesPlan, FilesStart, FunctionPlan, HandlerPlan, LookupPlan, Network, On, OutputPlan, PartitionBy,
-    Plan, QueuePlan, RetryPlan, RollupPlan, RollupScope, Rule, RuntimePlan, SchedulePlan, Start, StreamPlan, TablePlan,
-    TableSource, To, VariablePlan,
+    Plan, QueuePlan, RefreshPlan, RetryPlan, RollupPlan, RollupScope, Rule, RuntimePlan, SchedulePlan, Start,
+    StreamPlan, TablePlan, TableSource, To, VariablePlan,
 };

@@ -87,16 +87,25 @@ pub struct StreamPlan {
 pub struct LookupPlan {
     /// The lookup's name.
     pub name: LookupName,
-    /// The CSV file.
-    pub path: PathBuf,
-    /// How often the file is looked at for changes; none: only at the start.
-    pub refresh: Option<Duration>,
-    /// The text that means null.
-    pub null_text: Option<String>,
-    /// The columns that the file has now.
+    /// Where its rows are, and what they must be.
+    pub spec: weir_lookup::Spec,
+    /// When they are read again.
+    pub refresh: RefreshPlan,
+    /// The columns that it has now.
     pub columns: SchemaRef,
     /// Where the block is.
     pub place: Place,
+}
+
+/// When a lookup is read again.
+#[derive(Debug, Clone)]
+pub enum RefreshPlan {
+    /// Only at the start, and when somebody asks for it.
+    Never,
+    /// So long after the last time.
+    Every(Duration),
+    /// When it is due.
+    Schedule(weir_schedule::Schedule),
 }
 
 /// How a table is cut into partitions.

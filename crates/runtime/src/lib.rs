@@ -25,6 +25,7 @@ mod node;
 mod opening;
 mod pipeline;
 mod query;
+mod replay;
 mod rollup;
 mod schemas;
 mod status;
@@ -44,12 +45,18 @@ pub use door::{
     BodyError, DOOR_BYTES_MAX, DeliverError, Delivery, Encoding, Failed, Format, NoRoom, Place, REFUSALS_LISTED_MAX,
     Refusal, Report, SILENCE_MAX, UnknownEncoding, UnknownFormat,
 };
-pub use files::{HearError, NotificationError};
+pub use files::{Glob, HearError, NotificationError};
 pub use folder::{Folder, FolderError};
 pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
-pub use ledger::{BookError, Checked, Depth as LedgerDepth, LedgerError, LedgerReport};
+pub use ledger::{BookError, Checked, Depth as LedgerDepth, Keeping as LedgerKeeping, LedgerError, LedgerReport};
+pub use lookups::{LookupError, RefreshFailed};
 pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
+pub use replay::{
+    ACTIVE_MAX as REPLAYS_ACTIVE_MAX, Ask as ReplayAsk, Counts as ReplayCounts, Destination, DestinationError,
+    HISTORY_MAX as REPLAYS_HISTORY_MAX, Origin as ReplayOrigin, PartitionPreview, Preview, Rate, RateError,
+    ReplayError, ResolveError, RunStatus, ShardRange, Target, TargetError, TargetPreview, TargetStatus, Window,
+};
 pub use rollup::{RefreshError, RollupStatus};
 pub use schemas::Catalog;
 pub use status::{

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use weir_runtime::{ArchiveStatus, FunctionStatus, LedgerStatus, Node, QueueStatus, RollupStatus, StreamStatus};
+use weir_runtime::{
+    ArchiveStatus, FunctionStatus, LedgerStatus, LookupStatus, Node, QueueStatus, RollupStatus, StreamStatus,
+};
 
 struct Page(String);
 
@@ -92,6 +94,7 @@ pub(crate) async fn metrics(State(node): State<Arc<Node>>) -> Response {
         tables(|table| u64::from(table.trouble.is_some())),
     );
     rollups(&mut page, &status.tables);
+    lookups(&mut page, &status.lookups);
     queues(&mut page, &status.queues);
     functions(&mut page, &status.functions);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page.0).into_response()
@@ -107,6 +110,19 @@ fn rollups(page: &mut Page, tables: &[weir_runtime::TableStatus]) {
     page.metric("weir_rollup_computed_total", "counter", "Partitions computed.", values(|rollup| rollup.computed));
     let help = "Partitions that could not be computed.";
     page.metric("weir_rollup_failures_total", "counter", help, values(|rollup| rollup.failures));
+}
+
+fn lookups(page: &mut Page, lookups: &[LookupStatus]) {
+    let values = |pick: fn(&LookupStatus) -> u64| -> Vec<(String, u64)> {
+        lookups.iter().map(|lookup| (format!("{{lookup=\"{}\"}}", lookup.name), pick(lookup))).collect()
+    };
+    let help = "Seconds since the source had the rows that are in use.";
+    page.metric("weir_lookup_age_seconds", "gauge", help, values(|lookup| lookup.age_seconds));
+    page.metric("weir_lookup_failures_total", "counter", "Readings that failed.", values(|lookup| lookup.failures));
+    page.metric("weir_lookup_rows", "gauge", "Rows of the lookup.", values(|lookup| lookup.rows));
+    page.metric("weir_lookup_bytes", "gauge", "Bytes of the rows in memory.", values(|lookup| lookup.bytes));
+    let help = "Grows by one with each other content.";
+    page.metric("weir_lookup_version", "gauge", help, values(|lookup| lookup.version.number));
 }
 
 fn archives(page: &mut Page, streams: &[StreamStatus]) {

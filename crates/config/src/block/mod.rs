@@ -248,6 +248,12 @@ impl<'a> Attributes<'a> {
         report.push(Diagnostic::error(message).at(self.value_place(name)).hint(hint));
     }
 
+    /// Evaluates an attribute, whatever it is; `None` if it is not set.
+    pub(crate) fn any_value(&self, name: &str, report: &mut Report) -> Option<Value> {
+        let attribute = self.block.body.get_attribute(name)?;
+        Some(self.evaluator.value(&attribute.value, report))
+    }
+
     /// Evaluates an attribute; `None` if it is not set, or null, or was refused.
     pub(crate) fn value(&self, name: &str, report: &mut Report) -> Option<Value> {
         let attribute = self.block.body.get_attribute(name)?;
