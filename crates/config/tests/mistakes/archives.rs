@@ -14,6 +14,17 @@ fn archives() {
             ("more of an archive that there is not", &[(KEPT, "archive_location = \"s3://bucket/archive\"")]),
             ("a location that is no URL", &[(KEPT, "archive = \"400d\"\n  archive_location = \"archive\"")]),
             ("too seldom", &[(KEPT, "archive = \"400d\"\n  archive_every = \"1d\"")]),
+            (
+                "two archives in one place",
+                &[
+                    (KEPT, "archive = \"400d\"\n  archive_location = \"s3://bucket/archive/\""),
+                    (
+                        "lookup \"airlines\" {",
+                        "stream \"others\" {\n  schema = \"flight.avsc\"\n  archive = \"1d\"\n  \
+                         archive_location = \"s3://bucket/archive\"\n}\n\nlookup \"airlines\" {",
+                    ),
+                ],
+            ),
             ("a codec of another name", &[(KEPT, "archive = \"400d\"\n  archive_codec = \"zstandard\"")]),
         ]),
     );
