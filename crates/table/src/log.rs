@@ -52,7 +52,7 @@ pub(crate) const RESHAPE: &str = "REWRITE COLUMNS";
 const SOURCE_APP: &str = "weir/";
 /// Before a partition's name: the number of the last commit of rows that changed its rows.
 const CHANGED_APP: &str = "weir:changed/";
-/// The version of the last commit of rows: what came after it was not looked through for other writers' rows.
+/// The last version of ours: what came after it was not looked through for other writers' rows.
 const SEEN_APP: &str = "weir:seen";
 
 /// The kernel's own threads: few, since they only wait for the store.
@@ -93,7 +93,7 @@ pub(crate) struct Contents {
     pub(crate) commits: u64,
     /// Per partition the number of the last commit of rows that changed its rows.
     pub(crate) changed: BTreeMap<partition::Key, u64>,
-    /// The version of the last commit of rows; none if there was none, or an older weir made it.
+    /// The last version of ours; none if an older weir made it.
     pub(crate) seen: Option<u64>,
 }
 
@@ -462,6 +462,7 @@ impl Log {
             }
             Change::Replace { adds, removes } => {
                 let builder = snapshot.clone().update_table(UpdateTableOperation::Optimize, ENGINE_INFO, false);
+                let builder = builder.with_transaction_id(SEEN_APP, to_version(snapshot.version() + 1)?);
                 let mut transaction = builder.build(engine, committer)?;
                 if !self.remove(&mut transaction, &snapshot, &removes)? {
                     return Ok(Outcome::Conflict);

@@ -147,7 +147,7 @@ impl Table {
         if dropped.is_empty() {
             return Ok(None);
         }
-        let stored = if rest == 0 { None } else { self.copy_without(&file, &dropped, columns).await? };
+        let stored = if rest == 0 { None } else { self.copy_without(&file, &dropped, rest, columns).await? };
         Ok(Some(Outcome { file, dropped, doubled, stored }))
     }
 
@@ -155,10 +155,12 @@ impl Table {
         &self,
         file: &Arc<DataFile>,
         dropped: &HashSet<u128>,
+        rest: u64,
         columns: &SchemaRef,
     ) -> Result<Option<Stored>, FileError> {
         let reader = Reader::open(self.store.clone(), file.clone()).await?;
-        let mut output = Output::new(self, file.place, columns.clone()).with_notes(notes_of(&reader, file));
+        let output = Output::new(self, file.place, columns.clone());
+        let mut output = output.with_notes(notes_of(&reader, file)).with_rows(rest);
         let mut rows = reader.rows_as(&self.spec.name, columns)?;
         loop {
             let copied = async {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::ObjectStoreExt;
 use weir_env::Env;
 use weir_table::{DataFile, Finding, Known, Spec, Table};
 
