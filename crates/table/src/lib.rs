@@ -51,6 +51,7 @@
 //! ```
 
 mod append;
+mod applications;
 mod audit;
 mod buffer;
 mod cache;
@@ -83,6 +84,7 @@ mod replacing;
 mod reshape;
 mod rewrite;
 mod route;
+mod scan;
 mod spec;
 mod statistics;
 mod table;

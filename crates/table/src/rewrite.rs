@@ -62,6 +62,8 @@ impl Rewritten {
 /// What became of one file.
 struct Outcome {
     file: Arc<DataFile>,
+    /// Whether weir wrote it. The books of a witness know nothing of other writers' rows.
+    is_ours: bool,
     /// The ids of the rows that were dropped, and how many more rows there were with such an id.
     dropped: HashSet<u128>,
     doubled: Tally,
@@ -96,10 +98,10 @@ impl Table {
         let mut seen: BTreeMap<Place, HashSet<u128>> = BTreeMap::new();
         let (mut adds, mut removes) = (Vec::new(), HashSet::new());
         while let Some(outcome) = work.try_next().await? {
-            let Some(Outcome { file, dropped, doubled, stored }) = outcome else { continue };
+            let Some(Outcome { file, is_ours, dropped, doubled, stored }) = outcome else { continue };
             removes.insert(file.path.clone());
             adds.extend(stored.map(|stored| stored.add));
-            let Some(change) = places.get_mut(&file.place) else { continue };
+            let Some(change) = places.get_mut(&file.place).filter(|_| is_ours) else { continue };
             let seen = seen.entry(file.place).or_default();
             change.removed.merge(doubled);
             for id in dropped {
@@ -148,7 +150,8 @@ impl Table {
             return Ok(None);
         }
         let stored = if rest == 0 { None } else { self.copy_without(&file, &dropped, rest, columns).await? };
-        Ok(Some(Outcome { file, dropped, doubled, stored }))
+        let is_ours = self.footer_of(&file).await?.is_ours;
+        Ok(Some(Outcome { file, is_ours, dropped, doubled, stored }))
     }
 
     async fn copy_without(
