@@ -27,13 +27,14 @@ use tokio::sync::Semaphore;
 use weir_types::Tally;
 
 use crate::buffer::{self, Gathered};
+use crate::compact;
 use crate::error::{CommitError, FileError};
 use crate::file::DataFile;
 use crate::filter::Filter;
 use crate::log::{Add, Change, Rows};
 use crate::outcome::{Committed, SourceId};
 use crate::output::UnderWay;
-use crate::place::Place;
+use crate::place::{Layout, Place};
 use crate::rewrite::Rewritten;
 use crate::table::{Sealed, Table, Writing, Written};
 use crate::witness::PlaceChange;
@@ -192,6 +193,10 @@ impl Table {
         mut gathered: Gathered,
     ) -> Result<Finished, FileError> {
         let scheme = (!self.spec.unique_by.is_empty()).then(|| self.scheme.clone());
+        // Rows without a usable time are in the order of their arrival alone.
+        let order = self.spec.order();
+        let by_time = gathered.place.day.is_some() && order.iter().eq(self.spec.partition_by.column());
+        let notes = if by_time { compact::notes(&order, None) } else { Vec::new() };
         let folder = self.folder.clone();
         let failed = move |source: Box<dyn std::error::Error + Send + Sync>| FileError {
             verb: "write",
@@ -202,7 +207,7 @@ impl Table {
         let work = move || -> Result<Finished, Box<dyn std::error::Error + Send + Sync>> {
             gathered.sort();
             let sample = gathered.sample(&batches, SAMPLE_ROWS)?;
-            let mut writer = Writer::new(columns, &sample)?;
+            let mut writer = Writer::new(columns, &sample)?.with_notes(notes);
             if let Some(scheme) = scheme {
                 writer = writer.with_filter(gathered.rows.len() as u64, &scheme);
                 writer.write_ids(gathered.ids(&sealed.buffer.chunks));
@@ -240,9 +245,7 @@ impl Table {
 
     /// Returns the path of a file that has a name already, and where in the store it is.
     pub(crate) fn named_file(&self, place: Place, name: u128) -> (String, Path) {
-        let name = format!("{}part-{name:032x}.parquet", self.layout.folder(place));
-        let location = name.split('/').fold(self.folder.clone(), |folder, part| folder.join(part));
-        (name, location)
+        name_in(&self.folder, self.layout, place, name, "")
     }
 
     /// Stores a whole file. Every attempt has its own name: one that failed may yet arrive.
@@ -278,4 +281,11 @@ impl Table {
             Err(error) => tracing::warn!(table = %self.spec.name, %error, "no checkpoint was written"),
         }
     }
+}
+
+/// Returns a file's path, as the log has it, and where in the store it is.
+pub(crate) fn name_in(folder: &Path, layout: Layout, place: Place, name: u128, suffix: &str) -> (String, Path) {
+    let name = format!("{}part-{name:032x}{suffix}.parquet", layout.folder(place));
+    let location = name.split('/').fold(folder.clone(), |folder, part| folder.join(part));
+    (name, location)
 }

@@ -404,15 +404,69 @@ pub enum AuditError {
     File(#[from] FileError),
 }
 
-/// Why files were not merged. The table's rows are as they were.
+/// Why files were not compacted. The table's rows are as they were; it is due again.
 #[derive(Debug, thiserror::Error)]
-pub enum MergeError {
+pub enum CompactError {
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
     /// The Delta log could not be changed.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// What does not fit in memory could not be spilled.
+    #[error("compact table `{table}`: spill into `{folder}`; make room there, or raise the memory of compactions")]
+    Scratch {
+        /// The table.
+        table: TableName,
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Rows could not be brought into form.
+    #[error("bring rows into order")]
+    Columns {
+        /// Why.
+        #[source]
+        source: arrow::error::ArrowError,
+    },
+    /// Files of other writers hold more rows than repeats can be looked for in.
+    #[error(
+        "a partition of table `{table}` has {rows} rows, and repeats can be removed from {rows_max} at most: give the          table more `buckets`, or partition it by hour"
+    )]
+    TooManyRows {
+        /// The table.
+        table: TableName,
+        /// Its rows.
+        rows: u64,
+        /// The limit.
+        rows_max: u64,
+    },
+    /// What was written is not what was read. Nothing was committed.
+    #[error(
+        "compacting table `{table}` made {has} rows of {wants}; the files were left as they are: this is a bug in weir"
+    )]
+    Count {
+        /// The table.
+        table: TableName,
+        /// Rows that should have come out.
+        wants: u64,
+        /// Rows that did.
+        has: u64,
+    },
+    /// A thread of it panicked.
+    #[error("a thread that compacts table `{table}` ended")]
+    Thread {
+        /// The table.
+        table: TableName,
+        /// How.
+        #[source]
+        source: tokio::task::JoinError,
+    },
+    /// It was given up, since whoever asked for it is gone.
+    #[error("the compaction was ended")]
+    Stopped,
 }
 
 /// Why a vacuum stopped. What it deleted until then was dead.

@@ -58,6 +58,7 @@ mod cache;
 mod columns;
 mod commit;
 mod committer;
+mod compact;
 mod error;
 mod evolution;
 mod evolve;
@@ -69,9 +70,9 @@ mod foreign;
 mod generation;
 mod grow;
 mod id;
+mod identify;
 mod local;
 mod log;
-mod merge;
 mod metadata;
 mod open;
 mod outcome;
@@ -96,15 +97,17 @@ mod witness;
 mod writer;
 
 pub use audit::{Audit, FINDINGS_MAX, Finding, Known};
+pub use compact::{Due, Work};
 pub use error::{
-    AppendError, AuditError, CommitError, FileError, GrowError, MergeError, OpenError, ReplaceError, ReshapeError,
+    AppendError, AuditError, CommitError, CompactError, FileError, GrowError, OpenError, ReplaceError, ReshapeError,
     VacuumError,
 };
 pub use evolution::{ColumnChange, ColumnPath, Evolution, Reshaping, Rewriting};
 pub use file::DataFile;
 pub use finality::Lifecycle;
+pub use identify::Keys;
 pub use local::LocalStore;
-pub use outcome::{Appended, Committed, Merged, Pending, Reason, Refused, SourceId, Stats, Vacuumed, View};
+pub use outcome::{Appended, Committed, Compacted, Pending, Reason, Refused, SourceId, Stats, Vacuumed, View};
 pub use partition::Partition;
 pub use place::{BUCKET_COLUMN, DAY_COLUMN, HOUR_COLUMN, Place};
 pub use spec::{Keep, PartitionBy, Rule, Spec, SpecError};

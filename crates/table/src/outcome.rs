@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::file::DataFile;
+use crate::place::Place;
 
 /// What rows came from, such as `stream/flights/0`. Delta's application transaction id is `weir/` and this.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,20 +109,26 @@ pub struct Pending {
     pub moved: bool,
 }
 
-/// What merging did.
+/// What a compaction did. All nothing if there was nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Merged {
+pub struct Compacted {
+    /// Where.
+    pub place: Option<Place>,
     /// Files that were replaced.
     pub files_in: u64,
     /// Files that replace them.
     pub files_out: u64,
     /// Rows that were rewritten.
     pub rows: u64,
+    /// Rows that were left out, since another has their id.
+    pub removed: u64,
     /// Bytes of the replaced files.
     pub bytes_in: u64,
     /// Bytes of the new files.
     pub bytes_out: u64,
-    /// Whether another call would find more to merge.
+    /// Bytes that did not fit in memory and were spilled meanwhile.
+    pub spilled: u64,
+    /// Whether there is more to compact.
     pub more: bool,
 }
 

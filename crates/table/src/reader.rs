@@ -53,6 +53,11 @@ impl Reader {
         self.metadata.metadata()
     }
 
+    /// Returns the footer as decoding wants it.
+    pub(crate) fn into_metadata(self) -> ArrowReaderMetadata {
+        self.metadata
+    }
+
     /// Returns how many rows the footer says there are.
     pub(crate) fn rows(&self) -> u64 {
         u64::try_from(self.metadata.metadata().file_metadata().num_rows()).unwrap_or(0)
@@ -142,7 +147,7 @@ impl Reader {
     }
 }
 
-fn failed(file: &DataFile, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> FileError {
+pub(crate) fn failed(file: &DataFile, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> FileError {
     FileError { verb: "read", path: file.location.clone(), source: source.into() }
 }
 

@@ -73,7 +73,7 @@ impl Table {
     /// See [`ReshapeError`].
     pub async fn reshape(&self) -> Result<(), ReshapeError> {
         // Files that are merged meanwhile would be rewritten twice, and new ones be swept away.
-        let _one = self.merging.lock().await;
+        let _alone = self.merging.write().await;
         for _ in 0..ROUNDS_MAX {
             let Some(waiting) = self.state().waiting.clone() else { return Ok(()) };
             let stored = self.columns();

@@ -87,6 +87,13 @@ pub(crate) fn times_of_group(event_time: &Field, group: &RowGroupMetaData) -> Op
     Some((least.to_micros()?, most.to_micros()?))
 }
 
+/// Returns which of a file's leaf columns a plain top-level column is.
+pub(crate) fn leaf_of(schema: &Schema, column: &str) -> Option<usize> {
+    let index = schema.index_of(column).ok()?;
+    let before = &schema.fields()[..index];
+    (!schema.field(index).data_type().is_nested()).then(|| before.iter().map(|field| leaves(field.data_type())).sum())
+}
+
 fn leaves(data_type: &DataType) -> usize {
     match data_type {
         DataType::Struct(fields) => fields.iter().map(|field| leaves(field.data_type())).sum(),

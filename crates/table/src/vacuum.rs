@@ -44,7 +44,7 @@ impl Table {
         if keep > KEEP_MAX {
             return Err(VacuumError::Keep { table: self.spec.name.clone(), keep });
         }
-        let _one = self.merging.lock().await;
+        let _shared = self.merging.read().await;
         let cutoff = self.env.now().before(keep).0;
         let failed = |source| VacuumError::Store { table: self.spec.name.clone(), source };
         let log_failed = |source| VacuumError::Log { table: self.spec.name.clone(), source };

@@ -9,14 +9,14 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 use weir_types::Tally;
 
 use crate::filter::{self, Filter};
 use crate::id::Hasher;
-use crate::statistics::Statistics;
+use crate::statistics::{self, Statistics};
 
 /// Rows of one row group at most.
 const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
@@ -63,6 +63,14 @@ pub(crate) fn hardly_repeats(sample: &ArrayRef) -> bool {
     distinct.len() * 100 > sample.len() * DISTINCT_PERCENT
 }
 
+/// How a compaction writes.
+pub(crate) struct Options<'a> {
+    /// Encoded bytes of one row group at most.
+    pub(crate) row_group_bytes: usize,
+    /// The columns that the rows are in the order of.
+    pub(crate) sorted_by: &'a [String],
+}
+
 /// A Parquet file that is being written. Bytes come out as row groups fill.
 pub(crate) struct Writer {
     parquet: ArrowWriter<Vec<u8>>,
@@ -87,7 +95,29 @@ pub(crate) struct Finished {
 impl Writer {
     /// A file without a filter, of rows like those of `sample`.
     pub(crate) fn new(schema: SchemaRef, sample: &RecordBatch) -> Result<Self, ParquetError> {
-        let mut properties = properties();
+        Self::with(properties(), schema, sample)
+    }
+
+    /// A compaction's file, likewise.
+    pub(crate) fn compacted(
+        schema: SchemaRef,
+        sample: &RecordBatch,
+        options: &Options<'_>,
+    ) -> Result<Self, ParquetError> {
+        let sorting = options.sorted_by.iter().map(|name| {
+            let leaf = statistics::leaf_of(&schema, name)?;
+            Some(SortingColumn { column_idx: i32::try_from(leaf).ok()?, descending: false, nulls_first: true })
+        });
+        let sorting = sorting.collect::<Option<Vec<_>>>().filter(|sorting| !sorting.is_empty());
+        let properties = properties().set_max_row_group_bytes(Some(options.row_group_bytes));
+        Self::with(properties.set_sorting_columns(sorting), schema, sample)
+    }
+
+    fn with(
+        mut properties: WriterPropertiesBuilder,
+        schema: SchemaRef,
+        sample: &RecordBatch,
+    ) -> Result<Self, ParquetError> {
         for (field, column) in schema.fields().iter().zip(sample.columns()) {
             if !hardly_repeats(column) {
                 continue;
@@ -120,6 +150,12 @@ impl Writer {
     /// Returns the bytes that the row group under way takes in memory, about.
     pub(crate) fn memory(&self) -> usize {
         self.parquet.memory_size()
+    }
+
+    /// Returns about how many bytes the file will have if it ends here.
+    pub(crate) fn bytes(&self) -> u64 {
+        let filter = self.filter.as_ref().map_or(0, |(filter, _)| filter.memory());
+        (self.parquet.bytes_written() + self.parquet.in_progress_size() + filter) as u64
     }
 
     /// Gives the file a filter for about so many rows.
