@@ -44,9 +44,9 @@ struct Failure {
 
 impl Compactions {
     /// Says why a table's files are not compacted, if they are not.
-    pub fn trouble(&self, table: &TableName) -> Option<String> {
+    pub fn trouble(&self, table: &str) -> Option<String> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.iter().find(|((name, _), _)| name == table).map(|(_, failure)| failure.what.clone())
+        failed.iter().find(|((name, _), _)| name.as_str() == table).map(|(_, failure)| failure.what.clone())
     }
 
     fn rests(&self, table: &TableName, place: Place, now: Duration) -> bool {
