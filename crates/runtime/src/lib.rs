@@ -12,6 +12,7 @@
 //! Invariants: what is acknowledged is durable; a table's rows and the positions that they came from are committed
 //! together; a query sees every record that was acknowledged before it began.
 
+mod compaction;
 mod dead;
 mod door;
 mod exhausted;

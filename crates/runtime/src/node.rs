@@ -23,6 +23,7 @@ use weir_types::{
     FilesName, FunctionName, LogName, QueueName, ScheduleName, SequenceNumber, StreamName, SubjectName, TableName,
 };
 
+use crate::compaction::Compactions;
 use crate::dead::{self, ACTIONS, Actions, DEAD_LETTERS, DeadLetters};
 use crate::door::Room;
 use crate::files::{self, Files, OpenFiles};
@@ -249,6 +250,7 @@ pub struct Node {
     room: Room,
     pub(crate) queries: weir_query::Engine,
     books: Arc<Books>,
+    compactions: Compactions,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -415,6 +417,7 @@ impl Node {
             actions: Actions::new(actions),
             queries,
             books,
+            compactions: Compactions::default(),
             tasks: Mutex::default(),
         });
         node.start_parking();
@@ -542,6 +545,10 @@ impl Node {
     pub(crate) fn tables(&self) -> impl Iterator<Item = (&TableName, &Arc<Table>)> {
         let filled = self.pipelines.iter().map(|(name, pipeline)| (name, pipeline.table()));
         filled.chain(self.rollups.iter().map(|(name, rollup)| (name, rollup.table())))
+    }
+
+    pub(crate) fn compactions(&self) -> &Compactions {
+        &self.compactions
     }
 
     pub(crate) fn dead_letters(&self) -> &DeadLetters {

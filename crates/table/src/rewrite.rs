@@ -16,6 +16,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use weir_types::Tally;
 
 use crate::buffer::Replacing;
+use crate::compact::input::ARRIVED_KEY;
 use crate::error::FileError;
 use crate::file::DataFile;
 use crate::log::Add;
@@ -28,9 +29,6 @@ use crate::witness::PlaceChange;
 
 /// Files that are rewritten at once: each takes a row group's memory.
 const REWRITES_AT_ONCE: usize = 2;
-/// Footer entry: when the newest row of a file came, in milliseconds since 1970, if that was before the file was
-/// written.
-const ARRIVED_KEY: &str = "weir.arrived_at";
 /// Before the names of footer entries of ids, which a rewritten file has anew.
 const IDS_PREFIX: &str = "weir.ids.";
 /// Before the names of all our footer entries.

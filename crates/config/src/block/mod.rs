@@ -2,6 +2,7 @@
 //!
 //! One file per kind. Invariant: an attribute that a kind does not know is refused, never passed over.
 
+mod compaction;
 pub(crate) mod files;
 pub(crate) mod function;
 mod location;
