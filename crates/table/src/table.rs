@@ -1,7 +1,7 @@
 //! The table: its parts, and the order in which they are locked.
 //!
 //! ```text
-//!   merging  (shared by compactions, one per place, and vacuums; alone: rewriting all files)
+//!   merging  (shared by compactions and vacuums; alone: rewriting all files)
 //!     writing  (one transaction at a time: the Delta snapshot, what is sealed and written)
 //!       appending  (one append at a time; a partition is not replaced during one)
 //!         state  (moments only: files, buffers, positions; never held while waiting)
@@ -51,7 +51,7 @@ pub struct Table {
     pub(crate) env: Env,
     /// Compactions and vacuums share it; who rewrites every file has it alone.
     pub(crate) merging: tokio::sync::RwLock<()>,
-    /// Places that are being compacted.
+    /// Files that are being compacted.
     pub(crate) busy: Busy,
     /// Files that are the only ones of their places, and in order.
     pub(crate) settled: Mutex<HashSet<String>>,
@@ -316,6 +316,7 @@ impl Table {
         let oldest = buffers().filter_map(|buffer| buffer.since).min();
         Pending {
             rows: buffers().map(|buffer| buffer.rows).sum(),
+            hidden: buffers().map(|buffer| buffer.hidden).sum(),
             bytes: buffers().map(|buffer| buffer.bytes).sum(),
             oldest: oldest.map(|since| self.env.elapsed().saturating_sub(since)),
             moved: state.positions != state.committed,

@@ -91,6 +91,7 @@ async fn one(
     let mut spec = Spec::new(plan.name.clone(), planned.output());
     spec.partition_by = tables::partition_by(&plan.partition_by);
     spec.freshness = plan.freshness;
+    tables::compaction(&mut spec, plan.compaction);
     if let Some(size) = plan.target_file_size {
         spec.target_file_bytes = size.0;
     }

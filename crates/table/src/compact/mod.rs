@@ -3,7 +3,7 @@
 //! - [`choose`]: what is due, and what is most urgent.
 //! - [`job`]: how it is done, in bounded memory. Its parts: [`input`] and [`fetch`] (row groups), [`order`] (keys),
 //!   [`sort`] and [`run`] (what is not in order yet), [`repeats`], [`merge`], [`output`].
-//! - Here: one compaction per place at a time, and the transaction that swaps the files.
+//! - Here: no file in two compactions at a time, and the transaction that swaps the files.
 //!
 //! Invariant: what a version holds before and after are the same rows, but for those whose id another one has. If an input is
 //! gone when the outputs are ready, nothing happens, and it is due again.
@@ -46,25 +46,34 @@ const MERGE_ROW_GROUP_BYTES: usize = 8 << 20;
 /// Encoded bytes of a row group of a rebuild.
 const REBUILD_ROW_GROUP_BYTES: usize = 64 << 20;
 
-/// Places that are being compacted.
-pub(crate) type Busy = Arc<Mutex<HashSet<Place>>>;
+/// The names of files that are being compacted.
+pub(crate) type Busy = Arc<Mutex<HashSet<String>>>;
 
-/// A place that is being compacted, until it is dropped.
+/// Files that are being compacted, until it is dropped.
 struct Claim {
     all: Busy,
-    place: Place,
+    paths: Vec<String>,
 }
 
 impl Claim {
-    fn of(all: &Busy, place: Place) -> Option<Self> {
-        let is_free = all.lock().unwrap_or_else(PoisonError::into_inner).insert(place);
-        is_free.then(|| Self { all: all.clone(), place })
+    /// Claims files, unless somebody has one of them.
+    fn of(all: &Busy, files: &[Arc<DataFile>]) -> Option<Self> {
+        let mut held = all.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.iter().any(|file| held.contains(&file.path)) {
+            return None;
+        }
+        let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+        held.extend(paths.iter().cloned());
+        Some(Self { all: all.clone(), paths })
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.place);
+        let mut held = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in &self.paths {
+            held.remove(path);
+        }
     }
 }
 
@@ -78,8 +87,9 @@ impl Table {
         let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
         settled.retain(|path| places.iter().any(|(_, files)| matches!(files.as_slice(), [one] if one.path == *path)));
         let is_settled = |file: &DataFile| settled.contains(&file.path);
-        let due = places.iter().filter(|(place, _)| !busy.contains(place));
-        let due = due.filter_map(|(place, files)| choose::at(*place, files, &self.spec, now, is_settled));
+        let is_busy = |file: &DataFile| busy.contains(&file.path);
+        let due = places.iter();
+        let due = due.filter_map(|(place, files)| choose::at(*place, files, &self.spec, now, is_settled, is_busy));
         let mut due: Vec<Due> = due.collect();
         due.sort_by(|a, b| b.urgency.total_cmp(&a.urgency).then_with(|| a.place.cmp(&b.place)));
         due
@@ -126,7 +136,7 @@ impl Table {
         if self.reshaping().is_some() {
             return Ok(Compacted::default());
         }
-        let Some(_claim) = Claim::of(&self.busy, place) else { return Ok(Compacted::default()) };
+        let Some(_claim) = Claim::of(&self.busy, &files) else { return Ok(Compacted::default()) };
         if !self.holds_all(place, &files) {
             return Ok(Compacted::default());
         }
