@@ -32,11 +32,12 @@ enum Peer {
     Moto,
 }
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     Part::new("log", "weir-log", "log_bench", "The local log"),
     Part::new("schema", "weir-schema", "schema_bench", "Records to Avro and to columns"),
     Part::new("function", "weir-function", "function_bench", "SQL functions"),
     Part::new("table", "weir-table", "table_bench", "Tables"),
+    Part::new("archive", "weir-archive", "archive_bench", "The archive beside a table"),
     Part { peer: Peer::Redis, ..Part::new("queue", "weir-queue", "queue_bench", "Queues") },
     Part { peer: Peer::Moto, ..Part::new("sqs", "weir-sqs", "sqs_bench", "Queues through the SQS API") },
     Part::new("lambda", "weir-lambda", "lambda_bench", "Lambda handlers"),

@@ -3,6 +3,7 @@
 //! stdout is data, stderr is everything else; `--json` works on every command that answers; exit codes are those of
 //! [`exit::Exit`]. Each command is a file of its own.
 
+mod archive;
 mod check;
 mod client;
 mod dead;
@@ -59,6 +60,8 @@ enum Command {
     Status(status::Args),
     /// Queues: list, send, look, redrive
     Queue(queue::Args),
+    /// A stream's archive: list its hours, verify its files
+    Archive(archive::Args),
     /// Dead letters: list, show, group, redrive, drop
     Dead(dead::Args),
     /// Tables: refresh
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::Tail(args) => tail::run(args),
         Command::Status(args) => status::run(args),
         Command::Queue(args) => queue::run(args),
+        Command::Archive(args) => archive::run(args),
         Command::Dead(args) => dead::run(args),
         Command::Table(args) => table::run(args),
         Command::Function(args) => function::run(args),

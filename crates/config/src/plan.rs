@@ -11,10 +11,12 @@ use weir_types::{ByteSize, FilesName, FunctionName, LookupName, QueueName, Sched
 
 use crate::{Diagnostic, Place};
 
+mod archive;
 mod arrival;
 mod function;
 mod rollup;
 
+pub use archive::ArchivePlan;
 pub use arrival::{
     BadRows, DeadLetterPlan, FifoPlan, FilesContent, FilesFormat, FilesPlan, FilesStart, QueuePlan, SchedulePlan,
 };
@@ -74,6 +76,8 @@ pub struct StreamPlan {
     pub null_text: Option<String>,
     /// What a new version of the schema must keep to; none: the registry's own setting.
     pub compatibility: Option<Compatibility>,
+    /// How its records are kept as files; none: they are not.
+    pub archive: Option<ArchivePlan>,
     /// Where the block is.
     pub place: Place,
 }

@@ -12,6 +12,7 @@
 //! Invariants: what is acknowledged is durable; a table's rows and the positions that they came from are committed
 //! together; a query sees every record that was acknowledged before it began.
 
+mod archive;
 mod dead;
 mod door;
 mod exhausted;
@@ -33,6 +34,7 @@ mod tables;
 mod tail;
 mod upkeep;
 
+pub use archive::{ArchiveError, ArchiveStatus};
 pub use dead::{
     ActError, Acted, Batch, Cause, Cursor, CursorError, DeadLetterError, Edit, EditError, Filter, FilterError,
     FindError, FoundLetters, GROUPS_MAX, LETTERS_LISTED_MAX, LETTERS_MAX, LetterGroup, LetterRow, Payload,

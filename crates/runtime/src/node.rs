@@ -23,6 +23,7 @@ use weir_types::{
     FilesName, FunctionName, LogName, QueueName, ScheduleName, SequenceNumber, StreamName, SubjectName, TableName,
 };
 
+use crate::archive::{self, Archives};
 use crate::dead::{self, ACTIONS, Actions, DEAD_LETTERS, DeadLetters};
 use crate::door::Room;
 use crate::files::{self, Files, OpenFiles};
@@ -125,6 +126,17 @@ pub enum StartError {
     Location {
         /// The table.
         table: TableName,
+        /// As written.
+        location: Url,
+        /// The cause.
+        #[source]
+        source: object_store::Error,
+    },
+    /// An archive's location is no object store that weir knows.
+    #[error("the archive_location `{location}` of stream `{stream}`")]
+    ArchiveLocation {
+        /// The stream.
+        stream: StreamName,
         /// As written.
         location: Url,
         /// The cause.
@@ -246,6 +258,7 @@ pub struct Node {
     versions: Owner<Versions>,
     pipelines: BTreeMap<TableName, Pipeline>,
     rollups: BTreeMap<TableName, OpenRollup>,
+    archives: Archives,
     dead_letters: DeadLetters,
     actions: Actions,
     room: Room,
@@ -280,9 +293,15 @@ impl Node {
         let opening = Opening { env: &env, engine: &*engine, snapshots: &snapshots, catalog: &catalog };
 
         let mut streams = BTreeMap::new();
-        for stream in plan.streams.into_values() {
-            streams.insert(stream.name.clone(), opening.stream(stream).await?);
+        let mut archives = Vec::new();
+        for mut stream in plan.streams.into_values() {
+            let (name, archive) = (stream.name.clone(), stream.archive.take());
+            let open = opening.stream(stream).await?;
+            archives.extend(archive.map(|archive| (open.stream.clone(), archive)));
+            streams.insert(name, open);
         }
+        let around = archive::Around { env: &env, folder: &folder, catalog: &catalog, checkpoints: &checkpoints };
+        let archives = archive::plan(archives, &around)?;
         let planned_files = files::open(plan.files, &opening, &mut streams).await?;
         let dead = opening.own_stream(DEAD_LETTERS, dead::schema()).await?;
         let actions = opening.own_stream(ACTIONS, dead::actions_schema()).await?;
@@ -420,6 +439,7 @@ impl Node {
             versions,
             pipelines,
             rollups,
+            archives,
             dead_letters,
             actions: Actions::new(actions),
             queries,
@@ -428,6 +448,9 @@ impl Node {
         });
         node.start_parking();
         node.start_carrying();
+        for archive in node.archives.values() {
+            node.keep_task(tokio::spawn(archive.clone().run()));
+        }
         node.start_upkeep();
         Ok(node)
     }
@@ -551,6 +574,10 @@ impl Node {
     pub(crate) fn tables(&self) -> impl Iterator<Item = (&TableName, &Arc<Table>)> {
         let filled = self.pipelines.iter().map(|(name, pipeline)| (name, pipeline.table()));
         filled.chain(self.rollups.iter().map(|(name, rollup)| (name, rollup.table())))
+    }
+
+    pub(crate) fn archives(&self) -> &Archives {
+        &self.archives
     }
 
     pub(crate) fn dead_letters(&self) -> &DeadLetters {

@@ -12,6 +12,7 @@ use weir_table::{Lifecycle, Table};
 use weir_types::civil::civil_from_days;
 use weir_types::{LookupName, SequenceNumber, ShardId, TableName, Timestamp};
 
+use crate::archive::ArchiveStatus;
 use crate::files::OpenFiles;
 use crate::function::OpenFunction;
 use crate::ledger::Checked;
@@ -78,6 +79,8 @@ pub struct StreamStatus {
     pub refused: u64,
     /// Records that became dead letters at the door.
     pub dead_lettered: u64,
+    /// Its archive, if it has one.
+    pub archive: Option<ArchiveStatus>,
     /// Its shards.
     pub shards: Vec<ShardStatus>,
 }
@@ -454,6 +457,7 @@ impl Node {
                     repeated: count(&stream.counters.repeated),
                     refused: count(&stream.counters.refused),
                     dead_lettered: count(&stream.counters.dead_lettered),
+                    archive: self.archives().get(name).map(|archive| archive.status()),
                     shards,
                 }
             })

@@ -67,9 +67,10 @@ impl Node {
             let log = stream.shards()[shard.0 as usize].log().name();
             self.checkpoints().read(|all| all.get(CARRIER, log)).map_or(0, |at| at.next.0)
         });
+        let archive = self.archives().get(name).map(|archive| archive.needs_from(shard).0);
         // What is forgotten has been counted.
         let books = self.books().shards.booked(stream.shards()[shard.0 as usize].log().name()).map(|booked| booked.0);
-        sources.chain(functions).chain(carrier).chain(books).min().map(SequenceNumber)
+        sources.chain(functions).chain(carrier).chain(archive).chain(books).min().map(SequenceNumber)
     }
 
     /// Returns how far a function's own stream was carried on. Its last record stays in any case: that is its state.

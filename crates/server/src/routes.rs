@@ -11,7 +11,8 @@ use weir_sqs::{Options as SqsOptions, Sqs};
 
 use crate::error::{ErrorCode, ErrorReply};
 use crate::{
-    dead_letters, files, functions, invoke, ledger, lookups, metrics, query, queues, records, schemas, status, tables,
+    archive, dead_letters, files, functions, invoke, ledger, lookups, metrics, query, queues, records, schemas, status,
+    tables,
 };
 
 /// Every path. Requests of SQS's clients are told by their headers and bodies, and may come to any path; they are looked
@@ -37,6 +38,8 @@ fn native(node: Arc<Node>) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/v1/status", get(status::status))
         .route("/v1/streams/{stream}/records", post(records::deliver).get(records::tail))
+        .route("/v1/streams/{stream}/archive", get(archive::list))
+        .route("/v1/streams/{stream}/archive/verify", get(archive::verify))
         .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{queue}", put(queues::create).delete(queues::delete))
         .route("/v1/queues/{queue}/messages", post(queues::send).get(queues::look))

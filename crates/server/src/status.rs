@@ -13,6 +13,7 @@ pub(crate) async fn welcome() -> String {
         "weir {}\n\n\
          POST /v1/streams/NAME/records   records in: NDJSON, JSON, CSV, Avro, by content type\n\
          GET  /v1/streams/NAME/records   records out: ?shard=0&from=oldest&limit=100&wait=5s\n\
+         GET  /v1/streams/NAME/archive   the archive's hours; GET .../archive/verify: is it as it was written\n\
          POST /v1/query                  SQL in, rows out: NDJSON, CSV or Arrow\n\
          POST /v1/queues/NAME/messages   a message in: the whole body, or with application/x-ndjson each line\n\
          GET  /v1/queues/NAME/messages   what waits there: ?from=0&limit=20\n\
