@@ -9,6 +9,7 @@ mod dead;
 mod demo;
 mod exit;
 mod function;
+mod ledger;
 mod log;
 mod lookup;
 mod output;
@@ -17,6 +18,7 @@ mod queue;
 mod send;
 mod serve;
 mod status;
+mod table;
 mod tail;
 mod telemetry;
 mod up;
@@ -59,8 +61,12 @@ enum Command {
     Queue(queue::Args),
     /// Dead letters: list, show, group, redrive, drop
     Dead(dead::Args),
+    /// Tables: refresh
+    Table(table::Args),
     /// Functions: list, invoke, logs, versions, rollback
     Function(function::Args),
+    /// Show what came in, went out and is in flight, hop by hop, and whether it balances
+    Ledger(ledger::Args),
     /// Lookups: list, show, refresh
     Lookup(lookup::Args),
     /// Look into a data folder's log, verify it, or repair it
@@ -83,7 +89,9 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(args),
         Command::Queue(args) => queue::run(args),
         Command::Dead(args) => dead::run(args),
+        Command::Table(args) => table::run(args),
         Command::Function(args) => function::run(args),
+        Command::Ledger(args) => ledger::run(args),
         Command::Lookup(args) => lookup::run(args),
         Command::Log(args) => log::run(args),
     };

@@ -120,6 +120,18 @@ fn render(status: &Value) -> String {
         out.push_str(&output::table(&header, rows));
         out.push('\n');
     }
+    let rollups: Vec<&Value> = tables.iter().filter(|table| table["rollup"].is_object()).collect();
+    if !rollups.is_empty() {
+        let rows = rollups.iter().map(|table| {
+            let rollup = &table["rollup"];
+            let counts = ["stale", "computed", "failures"];
+            let names = [text(&table["name"]), text(&rollup["source"])];
+            names.into_iter().chain(counts.iter().map(|name| number(&rollup[*name]))).collect()
+        });
+        let header = ["rollup", "of", "stale partitions", "computed", "failures"];
+        out.push_str(&output::table(&header, rows));
+        out.push('\n');
+    }
     let lookups = list("lookups");
     if !lookups.is_empty() {
         out.push_str(&crate::lookup::table(&lookups));
@@ -153,6 +165,18 @@ fn render(status: &Value) -> String {
         if let Some(trouble) = table["trouble"].as_str() {
             out.push_str(&format!("table {} stands still: {trouble}\n", text(&table["name"])));
         }
+    }
+    let ledger = &status["ledger"];
+    for (depth, what) in [("books", "the ledger's books"), ("files", "the files")] {
+        let wrong = ledger[depth]["findings"].as_u64().unwrap_or_default()
+            + ledger[depth]["incidents"].as_u64().unwrap_or_default();
+        if wrong > 0 {
+            let first = text(&ledger[depth]["first"]);
+            out.push_str(&format!("{what} do not balance: {first} ({wrong} in all; see `weir ledger`)\n"));
+        }
+    }
+    if let Some(trouble) = ledger["trouble"].as_str() {
+        out.push_str(&format!("the ledger stands still: {trouble}\n"));
     }
     if let Some(trouble) = status["redrive_trouble"].as_str() {
         out.push_str(&format!("redriven dead letters stand still: {trouble}\n"));

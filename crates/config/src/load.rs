@@ -11,8 +11,8 @@ use hcl_edit::structure::{Block, Structure};
 use weir_types::TableName;
 
 use crate::block::{
-    Attributes, KINDS, KINDS_LATER, Shape, files as files_block, function, lookup, noun, queue, schedule, stream,
-    table, variable,
+    Attributes, KINDS, KINDS_LATER, Shape, files as files_block, function, lookup, noun, queue, rollup, schedule,
+    stream, table, variable,
 };
 use crate::diagnostic::Report;
 use crate::eval::{Evaluator, Scope};
@@ -69,6 +69,14 @@ struct Blocks<'a> {
 }
 
 impl Names {
+    pub(crate) fn has(&self, kind: &str, name: &str) -> bool {
+        self.of_kind.get(kind).is_some_and(|known| known.contains(name))
+    }
+
+    pub(crate) fn of(&self, kind: &str) -> impl Iterator<Item = &str> {
+        self.of_kind.get(kind).into_iter().flatten().map(String::as_str)
+    }
+
     /// Tells whether there is such a block; a reference to one that is not there is reported.
     pub(crate) fn check(&self, kind: &str, name: &str, place: impl FnOnce() -> Place, report: &mut Report) -> bool {
         let known = self.of_kind.get(kind);
@@ -190,9 +198,6 @@ fn check(dir: &Path, inputs: &Inputs, blocks: &Blocks<'_>, report: &mut Report) 
     let streams: Known<_> = of_kind("stream", declared, report, |declared, name, report| {
         stream::read(&declared.open(&scope, &stream::SHAPE, report), name, dir, report)
     });
-    let files: Known<_> = of_kind("files", declared, report, |declared, name, report| {
-        files_block::read(&declared.open(&scope, &files_block::SHAPE, report), name, dir, report)
-    });
     let schedules: Known<_> = of_kind("schedule", declared, report, |declared, name, report| {
         schedule::read(&declared.open(&scope, &schedule::SHAPE, report), name, report)
     });
@@ -200,6 +205,14 @@ fn check(dir: &Path, inputs: &Inputs, blocks: &Blocks<'_>, report: &mut Report) 
         queue::read(&declared.open(&scope, &queue::SHAPE, report), &label, &names, report)
     });
     let queues = queue::link(queues, report);
+    let files: Known<_> = of_kind("files", declared, report, |declared, name, report| {
+        files_block::read(
+            &declared.open(&scope, &files_block::SHAPE, report),
+            name,
+            &files_block::Around { dir, names: &names, queues: &queues },
+            report,
+        )
+    });
     let lookups: Known<_> = of_kind("lookup", declared, report, |declared, name, report| {
         lookup::read(&declared.open(&scope, &lookup::SHAPE, report), name, dir, inputs, report)
     });
@@ -217,9 +230,17 @@ fn check(dir: &Path, inputs: &Inputs, blocks: &Blocks<'_>, report: &mut Report) 
     });
     flow::check(&functions, &queues, report);
     let around = table::Around { names: &names, streams: &streams, files: &files, functions: &functions };
-    let tables: Known<_> = of_kind("table", declared, report, |declared, name, report| {
-        table::read(&declared.open(&scope, &table::SHAPE, report), name, &around, report)
+    let mut rollups = Vec::new();
+    let mut tables: Known<_> = of_kind("table", declared, report, |declared, name, report| {
+        let block = declared.open(&scope, &table::SHAPE, report);
+        if rollup::is(&block) {
+            rollups.push(rollup::Draft { block, name });
+            return None;
+        }
+        table::read(&block, name, &around, report)
     });
+    let around = rollup::Around { dir, tables: &around, lookups: &lookups };
+    rollup::read(rollups, &around, &mut tables, report);
     if !report.has_errors() {
         let mut lost = Lost { dir, report };
         lost.tell("stream", &streams);
@@ -278,11 +299,11 @@ impl<'a> Declared<'a> {
     }
 }
 
-fn of_kind<'a, T, N: FromStr>(
+fn of_kind<'d, 'a, T, N: FromStr>(
     kind: &str,
-    declared: &[Declared<'a>],
+    declared: &'d [Declared<'a>],
     report: &mut Report,
-    mut read: impl FnMut(&Declared<'a>, N, &mut Report) -> Option<T>,
+    mut read: impl FnMut(&'d Declared<'a>, N, &mut Report) -> Option<T>,
 ) -> Known<T> {
     let of_kind = declared.iter().filter(|declared| declared.kind == kind);
     of_kind

@@ -13,14 +13,16 @@ use crate::{Diagnostic, Place};
 
 mod arrival;
 mod function;
+mod rollup;
 
 pub use arrival::{
-    DeadLetterPlan, FifoPlan, FilesContent, FilesFormat, FilesPlan, FilesStart, QueuePlan, SchedulePlan,
+    BadRows, DeadLetterPlan, FifoPlan, FilesContent, FilesFormat, FilesPlan, FilesStart, QueuePlan, SchedulePlan,
 };
 pub use function::{
     BatchPlan, Body, EnvironmentValue, FunctionPlan, HandlerPlan, Network, On, OutputPlan, RetryPlan, RuntimePlan,
     Start, TableSource, To,
 };
+pub use rollup::{RollupPlan, RollupScope};
 
 /// Everything that a folder's configuration asks for.
 #[derive(Debug)]
@@ -113,6 +115,16 @@ pub enum PartitionBy {
     Hour(String),
 }
 
+impl PartitionBy {
+    /// Returns the column, if it is cut by one.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Day(column) | Self::Hour(column) => Some(column),
+        }
+    }
+}
+
 /// What becomes of a row that came late or has no event time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rule {
@@ -123,6 +135,16 @@ pub enum Rule {
     DeadLetter,
 }
 
+/// What becomes of a table's files when its columns get other names, wider types, or defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Evolve {
+    /// They are written anew.
+    #[default]
+    Rewrite,
+    /// They stay as they are, and a change that needs more is refused.
+    Append,
+}
+
 /// A `table` block.
 #[derive(Debug)]
 pub struct TablePlan {
@@ -131,7 +153,7 @@ pub struct TablePlan {
     /// Where its rows come from.
     pub source: TableSource,
     /// The stream whose records its rows are made of: its own source, or the one that its function is on. None behind
-    /// a function on anything else.
+    /// a function on anything else, and of rollups.
     pub stream: Option<StreamName>,
     /// The columns of its rows, without those that partitions and buckets add.
     pub columns: SchemaRef,
@@ -155,6 +177,8 @@ pub struct TablePlan {
     pub location: Option<Url>,
     /// The size that merged files should have; none: the table's own default.
     pub target_file_size: Option<ByteSize>,
+    /// What becomes of its files when its columns change.
+    pub evolve: Evolve,
     /// Tags by name.
     pub tags: BTreeMap<String, String>,
     /// Where the block is.

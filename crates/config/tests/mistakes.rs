@@ -7,6 +7,8 @@ mod arrivals;
 mod folder;
 #[path = "mistakes/handlers.rs"]
 mod handlers;
+#[path = "mistakes/rollups.rs"]
+mod rollups;
 
 use folder::{Folder, GOOD};
 use weir_config::{Diagnostic, Inputs, Severity, load};

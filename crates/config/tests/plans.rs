@@ -4,6 +4,8 @@
 mod folder;
 #[path = "plans/orders.rs"]
 mod orders;
+#[path = "plans/rollups.rs"]
+mod rollups;
 
 use std::time::Duration;
 

@@ -26,9 +26,11 @@ mod columns;
 mod function;
 mod isolate;
 mod lookup;
+pub mod rollup;
 mod sql;
 
 pub use function::{Function, RunError};
 pub use isolate::{FAILED_ROWS_MAX, FailedRow, Isolated, isolate};
 pub use lookup::Lookups;
+pub use rollup::Rollup;
 pub use sql::{Filtered, INPUT, OUTPUT_BYTES_MAX, SQL_BYTES_MAX, SqlError, SqlFunction, filter, reads};

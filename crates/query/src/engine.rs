@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::catalog::MemorySchemaProvider;
 use datafusion::common::TableReference;
 use datafusion::execution::context::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -51,6 +52,11 @@ impl Default for Limits {
         }
     }
 }
+
+/// The schema of the tables that say what weir itself does, such as `weir.partitions`.
+pub const SYSTEM_SCHEMA: &str = "weir";
+
+const CATALOG: &str = "weir";
 
 /// Operators of one query. They nest as deep as there are of them, and so does the work on what is parsed.
 pub const OPERATORS_MAX: usize = 1000;
@@ -99,6 +105,7 @@ pub struct Parsed {
     sql: String,
     statement: Statement,
     tables: BTreeSet<String>,
+    system: BTreeSet<String>,
     catalog: bool,
 }
 
@@ -106,6 +113,11 @@ impl Parsed {
     /// Returns the names of the tables that it reads.
     pub fn tables(&self) -> impl Iterator<Item = &str> {
         self.tables.iter().map(String::as_str)
+    }
+
+    /// Returns the names of the system tables that it reads, without the schema: `partitions` for `weir.partitions`.
+    pub fn system_tables(&self) -> impl Iterator<Item = &str> {
+        self.system.iter().map(String::as_str)
     }
 
     /// Says whether it asks which tables there are, and so needs every source.
@@ -146,13 +158,20 @@ impl Engine {
             .map_err(|error| QueryError::running(&error, limits.memory))?;
         let mut config = SessionConfig::new()
             .with_information_schema(true)
-            .with_default_catalog_and_schema("weir", "public")
+            .with_default_catalog_and_schema(CATALOG, "public")
             .with_target_partitions(std::thread::available_parallelism().map_or(2, |cores| cores.get().min(8)));
         let options = config.options_mut();
         options.execution.parquet.pushdown_filters = true;
         options.execution.parquet.schema_force_view_types = false;
         options.sql_parser.map_string_types_to_utf8view = false;
         Ok(Self { env, limits, runtime, config })
+    }
+
+    /// Returns an engine with other limits of time and rows, which shares this one's memory and disk.
+    #[must_use]
+    pub fn within(&self, time: Duration, rows: u64) -> Self {
+        let limits = Limits { time, rows, ..self.limits.clone() };
+        Self { env: self.env.clone(), limits, runtime: self.runtime.clone(), config: self.config.clone() }
     }
 
     /// Returns the limits.
@@ -191,23 +210,33 @@ impl Engine {
         let statement = state.sql_to_statement(sql, &dialect).map_err(refused)?;
         let references = state.resolve_table_references(&statement).map_err(refused)?;
         let catalog = references.iter().any(|table| table.schema() == Some("information_schema"));
-        let tables = references.iter().map(|table| table.table().to_owned()).collect();
-        Ok(Parsed { sql: sql.to_owned(), statement, tables, catalog })
+        let (system, tables): (Vec<_>, Vec<_>) =
+            references.iter().partition(|table| table.schema() == Some(SYSTEM_SCHEMA));
+        let names = |tables: Vec<&TableReference>| tables.iter().map(|table| table.table().to_owned()).collect();
+        Ok(Parsed { sql: sql.to_owned(), statement, tables: names(tables), system: names(system), catalog })
     }
 
-    /// Plans and starts a query over `sources`, by name.
+    /// Plans and starts a query over `sources`, by name, and system tables, by their names in the schema `weir`.
     ///
     /// # Errors
     /// See [`QueryError`]; errors while it runs come from the answer.
-    pub async fn run(&self, parsed: Parsed, sources: Vec<(String, Source)>) -> Result<Answer, QueryError> {
+    pub async fn run(
+        &self,
+        parsed: Parsed,
+        sources: Vec<(String, Source)>,
+        system: Vec<(String, Source)>,
+    ) -> Result<Answer, QueryError> {
         let started = self.env.elapsed();
         let context = SessionContext::new_with_state(self.state());
+        let running = |error| QueryError::running(&error, self.limits.memory);
+        let catalog = context.catalog(CATALOG).expect("the catalog is part of the engine's own configuration");
+        catalog.register_schema(SYSTEM_SCHEMA, Arc::new(MemorySchemaProvider::new())).map_err(running)?;
+        let sources = sources.into_iter().map(|(name, source)| (TableReference::bare(name), source));
+        let system = system.into_iter().map(|(name, source)| (TableReference::partial(SYSTEM_SCHEMA, name), source));
         let mut urls = Vec::new();
-        for (name, source) in sources {
+        for (name, source) in sources.chain(system) {
             let url = self.register_store(&source);
-            context
-                .register_table(TableReference::bare(name), Arc::new(Provider::new(source, url.clone())))
-                .map_err(|error| QueryError::running(&error, self.limits.memory))?;
+            context.register_table(name, Arc::new(Provider::new(source, url.clone()))).map_err(running)?;
             urls.push(url);
         }
         let Parsed { sql, statement, .. } = parsed;
@@ -223,7 +252,6 @@ impl Engine {
             let hint = Some("queries only read: use select, show, describe or explain".to_owned());
             QueryError::Sql(SqlError { message, at: Some((1, 1)), hint })
         })?;
-        let running = |error| QueryError::running(&error, self.limits.memory);
         let work = async {
             let plan = context.state().create_physical_plan(&plan).await.map_err(refused)?;
             execute_stream(plan, context.task_ctx()).map_err(running)

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Engine::parse(sql) --> which tables it names
-//! Engine::run(parsed, sources) --> Answer: schema, and batches as they come
+//! Engine::run(parsed, sources, system tables) --> Answer: schema, and batches as they come
 //! ```
 //!
 //! The caller gives each table as a [`Source`] that was taken at one moment, so that an answer is of one state of it. Every
@@ -19,7 +19,7 @@ mod source;
 
 pub use answer::Answer;
 pub use datafusion::common::ScalarValue;
-pub use engine::{Engine, Limits, Parsed};
+pub use engine::{Engine, Limits, Parsed, SYSTEM_SCHEMA};
 pub use error::QueryError;
 pub use predicate::Predicate;
 pub use source::{File, Source};

@@ -28,6 +28,10 @@ fn numbers(range: std::ops::Range<i64>) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(range))
 }
 
+fn names(range: std::ops::Range<i64>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(range.map(|id| format!("n{id}"))))
+}
+
 /// A table of ids 0 to 99 in a file of day 10 and 100 to 109 in memory, of day 11. The file lacks `name`, as files do that
 /// were written before a column was added.
 async fn table() -> Source {
@@ -42,9 +46,9 @@ async fn table() -> Source {
     let day = Arc::new(Field::new("_day", DataType::Date32, true));
     let mut fields: Vec<_> = columns().fields().iter().cloned().collect();
     fields.push(day.clone());
-    let names: ArrayRef = Arc::new(StringArray::from_iter_values((100..110).map(|id| format!("n{id}"))));
     let days: ArrayRef = Arc::new(Date32Array::from(vec![11; 10]));
-    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![numbers(100..110), names, days]).unwrap();
+    let rows =
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![numbers(100..110), names(100..110), days]).unwrap();
     Source {
         columns: columns(),
         partition_columns: vec![day],
@@ -56,7 +60,9 @@ async fn table() -> Source {
 
 async fn ask(engine: &Engine, sql: &str) -> Result<Vec<RecordBatch>, QueryError> {
     let parsed = engine.parse(sql)?;
-    engine.run(parsed, vec![("t".into(), table().await)]).await?.collect().await
+    let system =
+        Source::rows(columns(), vec![RecordBatch::try_new(columns(), vec![numbers(0..7), names(0..7)]).unwrap()]);
+    engine.run(parsed, vec![("t".into(), table().await)], vec![("t".into(), system)]).await?.collect().await
 }
 
 async fn number(engine: &Engine, sql: &str) -> i64 {
@@ -159,4 +165,15 @@ async fn long_chains_are_refused_before_they_are_parsed() {
     let list: Vec<String> = (0..20_000).map(|id| id.to_string()).collect();
     let sql = format!("select count(*) from t where id in ({})", list.join(", "));
     assert_eq!(number(&engine, &sql).await, 110);
+}
+
+#[tokio::test]
+async fn system_tables_have_a_schema_of_their_own() {
+    let (engine, _spill) = engine(Limits::default());
+    assert_eq!(number(&engine, "select count(*) from weir.t").await, 7);
+    assert_eq!(number(&engine, "select count(*) from t join weir.t as s on t.id = s.id").await, 7);
+    let parsed = engine.parse("select * from t join weir.t as s on t.id = s.id").unwrap();
+    assert_eq!(parsed.tables().collect::<Vec<_>>(), ["t"]);
+    assert_eq!(parsed.system_tables().collect::<Vec<_>>(), ["t"]);
+    assert!(ask(&engine, "select * from weir.nothing").await.is_err());
 }

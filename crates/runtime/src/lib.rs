@@ -18,14 +18,17 @@ mod exhausted;
 mod files;
 mod folder;
 mod function;
+mod ledger;
 mod lookups;
 mod node;
 mod opening;
 mod pipeline;
 mod query;
+mod rollup;
 mod schemas;
 mod status;
 mod streams;
+mod system;
 mod tables;
 mod tail;
 mod upkeep;
@@ -39,13 +42,19 @@ pub use door::{
     BodyError, DOOR_BYTES_MAX, DeliverError, Delivery, Encoding, Failed, Format, NoRoom, Place, REFUSALS_LISTED_MAX,
     Refusal, Report, SILENCE_MAX, UnknownEncoding, UnknownFormat,
 };
+pub use files::{HearError, NotificationError};
 pub use folder::{Folder, FolderError};
 pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
+pub use ledger::{BookError, Checked, Depth as LedgerDepth, LedgerError, LedgerReport};
 pub use lookups::{LookupError, RefreshFailed};
 pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
+pub use rollup::{RefreshError, RollupStatus};
 pub use schemas::Catalog;
 pub use status::{
-    FilesStatus, FunctionStatus, LookupStatus, QueueStatus, ShardStatus, Status, StreamStatus, TableStatus,
+    FilesStatus, FunctionStatus, LedgerStatus, LookupStatus, PARTITIONS_LISTED_MAX, PartitionStatus, QueueStatus,
+    ShardStatus, Status, StreamStatus, TableStatus,
 };
+pub use system::SystemTableError;
 pub use tail::{TailError, TailPage, TailRecord};
+pub use weir_ledger::Choice as LedgerChoice;

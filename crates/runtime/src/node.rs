@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use object_store::path::Path as ObjectPath;
 use tokio::task::JoinHandle;
 use url::Url;
-use weir_config::{Body, FunctionPlan, On, Plan, SchedulePlan};
+use weir_config::{Body, FunctionPlan, On, Plan, SchedulePlan, TableSource};
 use weir_env::Env;
 use weir_function::SqlError;
 use weir_lambda::{Host, HostError, Options as HostOptions, Versions};
@@ -28,9 +28,11 @@ use crate::door::Room;
 use crate::files::{self, Files, OpenFiles};
 use crate::folder::{Folder, FolderError};
 use crate::function::{Around, Functions, OpenFunction, OutboxError, Scheduled, needs_outbox};
+use crate::ledger::{BookError, Bookkeeper, Books, Count, Covered};
 use crate::lookups::{LookupError, LookupSet};
 use crate::opening::{self, Opening};
 use crate::pipeline::{Parts, Pipeline};
+use crate::rollup::{self, OpenRollup};
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
 use crate::tables::{Feeds, Planned};
@@ -174,6 +176,12 @@ pub enum StartError {
         #[source]
         source: object_store::Error,
     },
+    /// Rollups are made of each other.
+    #[error("table `{table}` is made of itself, by way of others")]
+    RollupLoop {
+        /// One of them.
+        table: TableName,
+    },
     /// Handlers can't be run here.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -189,6 +197,22 @@ pub enum StartError {
     /// What a function has done can't be read.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
+    /// A table's book can't be opened.
+    #[error("open the book of table `{table}`")]
+    Books {
+        /// The table.
+        table: String,
+        /// The cause.
+        #[source]
+        source: BookError,
+    },
+    /// The ledger's books can't be opened.
+    #[error("open the ledger's books")]
+    OpenBooks {
+        /// The cause.
+        #[source]
+        source: SubmitError,
+    },
     /// A name of weir's own is taken by the plan.
     #[error("`{DEAD_LETTERS}` and `{ACTIONS}` are streams and tables of weir's own: name yours otherwise")]
     Reserved,
@@ -219,10 +243,12 @@ pub struct Node {
     host: Option<Arc<Host>>,
     versions: Owner<Versions>,
     pipelines: BTreeMap<TableName, Pipeline>,
+    rollups: BTreeMap<TableName, OpenRollup>,
     dead_letters: DeadLetters,
     actions: Actions,
     room: Room,
     pub(crate) queries: weir_query::Engine,
+    books: Arc<Books>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -247,6 +273,7 @@ impl Node {
         let checkpoints: Owner<Checkpoints> = machine(&*engine, &snapshots, &env).await?;
         let versions: Owner<Versions> = machine(&*engine, &snapshots, &env).await?;
         let taken: Owner<Files> = machine(&*engine, &snapshots, &env).await?;
+        let books = Books::new(env.clone(), machine(&*engine, &snapshots, &env).await?);
         let catalog = Catalog::new(registry);
         let opening = Opening { env: &env, engine: &*engine, snapshots: &snapshots, catalog: &catalog };
 
@@ -276,7 +303,7 @@ impl Node {
         };
         let plans: BTreeMap<FunctionName, Arc<FunctionPlan>> =
             plan.functions.into_iter().map(|(name, plan)| (name, Arc::new(plan))).collect();
-        let around = Around {
+        let of_functions = Around {
             env: &env,
             engine: &*engine,
             snapshots: &snapshots,
@@ -288,15 +315,18 @@ impl Node {
             dead_letters: &dead_letters,
             host: host.as_deref(),
             versions: &versions,
+            books: &books,
         };
         let mut functions = Functions::new();
         for (name, plan) in plans.iter().filter(|(_, plan)| needs_outbox(plan)) {
-            functions.insert(name.clone(), OpenFunction::open(plan.clone(), &around).await?);
+            functions.insert(name.clone(), OpenFunction::open(plan.clone(), &of_functions).await?);
         }
 
         let feeds = Feeds { plans: &plans, functions: &functions, streams: &streams, lookups: &lookups };
         let mut parts = Vec::new();
-        for table in plan.tables.into_values() {
+        let (rollups, tables): (Vec<_>, Vec<_>) =
+            plan.tables.into_values().partition(|table| matches!(table.source, TableSource::Rollup(_)));
+        for table in tables {
             let redrive = StreamName::of_redrive("table", table.name.as_str());
             let settings = Settings { shards: 1, retention: REDRIVE_RETENTION, retention_bytes: None };
             let redrive = Stream::open(&*engine, snapshots.clone(), env.clone(), redrive, settings).await?;
@@ -305,15 +335,27 @@ impl Node {
         parts.push(Planned::of_dead_letters(dead));
         parts.push(Planned::of_actions(actions.clone())?);
         let opened = futures::future::try_join_all(parts.into_iter().map(|planned| {
-            let (env, folder) = (env.clone(), folder.clone());
+            let (env, folder, books) = (env.clone(), folder.clone(), books.clone());
             async move {
-                let (table, store) = planned.open(&folder, &env).await?;
-                Ok::<_, StartError>((planned, table, store))
+                let covered = Arc::new(Covered::default());
+                let name = planned.spec.name.to_string();
+                let witness = Arc::new(Bookkeeper::new(name.clone(), books.clone(), covered.clone()));
+                let (table, store) = planned.open(&folder, &env, witness).await?;
+                books.open_table(&table).await.map_err(|source| StartError::Books { table: name, source })?;
+                Ok::<_, StartError>((planned, table, store, covered))
             }
         }))
         .await?;
+        let own_streams =
+            functions.values().flat_map(|function| std::iter::once(&function.stream).chain(&function.redrive));
+        let of_tables = opened.iter().flat_map(|(planned, ..)| &planned.sources).map(|source| &source.stream);
+        for stream in streams.values().map(|stream| &stream.stream).chain(own_streams).chain(of_tables) {
+            for shard in stream.shards() {
+                books.open_shard(shard).await.map_err(|source| StartError::OpenBooks { source })?;
+            }
+        }
         let mut pipelines = BTreeMap::new();
-        for (planned, table, store) in opened {
+        for (planned, table, store, covered) in opened {
             refuse_ahead_of_log(&planned, &table)?;
             let own = planned.spec.name.as_str() == DEAD_LETTERS;
             let parts = Parts {
@@ -332,11 +374,16 @@ impl Node {
                 freshness: planned.spec.freshness,
                 commit_bytes: planned.spec.commit_bytes,
                 lost: AtomicU64::new(0),
+                books: books.clone(),
+                covered,
             };
             pipelines.insert(planned.spec.name.clone(), Pipeline::start(parts));
         }
+        let queries = weir_query::Engine::new(env.clone(), options.query, &folder.spill())?;
+        let around = rollup::Around { env: &env, folder: &folder, lookups: &lookups, queries: &queries, books: &books };
+        let rollups = rollup::open(rollups, rollup::sources(&pipelines), &around).await?;
         for function in functions.values() {
-            function.start(&around).await?;
+            function.start(&of_functions).await?;
         }
         start_schedules(&env, &plan.schedules, &functions).await;
         let around = files::Around {
@@ -345,9 +392,9 @@ impl Node {
             catalog: &catalog,
             dead_letters: &dead_letters,
             functions: &functions,
+            queues: &queues,
         };
         let files = planned_files.into_iter().map(|planned| OpenFiles::start(planned, &around)).collect();
-        let queries = weir_query::Engine::new(env.clone(), options.query, &folder.spill())?;
         let node = Arc::new(Self {
             room: Room::new(env.clone()),
             env,
@@ -364,9 +411,11 @@ impl Node {
             host,
             versions,
             pipelines,
+            rollups,
             dead_letters,
             actions: Actions::new(actions),
             queries,
+            books,
             tasks: Mutex::default(),
         });
         node.start_parking();
@@ -391,7 +440,11 @@ impl Node {
             host.close().await;
         }
         futures::future::join_all(self.pipelines.values().map(Pipeline::stop)).await;
+        futures::future::join_all(self.rollups.values().map(OpenRollup::stop)).await;
         self.queues.close().await;
+        if let Err(error) = self.book(Count::All).await {
+            tracing::warn!(error = crate::pipeline::chain(&error), "the next start counts the streams' ends again");
+        }
         for stream in self.all_streams() {
             if let Err(error) = stream.snapshot().await {
                 tracing::warn!(stream = %stream.name(), %error, "the next start reads the stream's end again");
@@ -482,6 +535,16 @@ impl Node {
         &self.pipelines
     }
 
+    pub(crate) fn rollups(&self) -> &BTreeMap<TableName, OpenRollup> {
+        &self.rollups
+    }
+
+    /// Returns every table: those that pipelines fill, and rollups.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (&TableName, &Arc<Table>)> {
+        let filled = self.pipelines.iter().map(|(name, pipeline)| (name, pipeline.table()));
+        filled.chain(self.rollups.iter().map(|(name, rollup)| (name, rollup.table())))
+    }
+
     pub(crate) fn dead_letters(&self) -> &DeadLetters {
         &self.dead_letters
     }
@@ -492,6 +555,10 @@ impl Node {
 
     pub(crate) fn checkpoints(&self) -> &Owner<Checkpoints> {
         &self.checkpoints
+    }
+
+    pub(crate) fn books(&self) -> &Arc<Books> {
+        &self.books
     }
 
     pub(crate) fn room(&self) -> &Room {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, FieldRef};
+use object_store::ObjectStore;
 use weir_query::{Answer, File, QueryError, ScalarValue as Scalar, Source};
-use weir_table::{BUCKET_COLUMN, DAY_COLUMN, HOUR_COLUMN};
+use weir_table::{BUCKET_COLUMN, DAY_COLUMN, HOUR_COLUMN, Table};
 use weir_types::SequenceNumber;
 
 use crate::node::Node;
@@ -20,6 +21,9 @@ pub enum QueryFailed {
     /// The query itself.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// A system table could not be read.
+    #[error(transparent)]
+    System(#[from] crate::system::SystemTableError),
     /// A table has not come as far as what was acknowledged.
     #[error(
         "table `{table}` is {behind} records behind what was acknowledged, and did not catch up within {}{}",
@@ -52,23 +56,28 @@ impl Node {
             if named.contains(&name.as_str()) {
                 self.catch_up(name.as_str(), pipeline).await?;
             }
-            if wanted(name.as_str()) {
-                sources.push((name.to_string(), source_of(pipeline)));
-            } else {
-                // An unknown name is answered with the names there are.
-                sources.push((name.to_string(), Source { files: Vec::new(), rows: Vec::new(), ..source_of(pipeline) }));
-            }
+            sources.push((name.to_string(), source_of(pipeline.table(), pipeline.store())));
+        }
+        // A rollup is as it is committed.
+        for (name, rollup) in self.rollups() {
+            sources.push((name.to_string(), source_of(rollup.table(), rollup.store())));
+        }
+        // An unknown name is answered with the names there are.
+        for (_, source) in sources.iter_mut().filter(|(name, _)| !wanted(name)) {
+            source.files = Vec::new();
+            source.rows = Vec::new();
         }
         for (name, rows) in self.lookups().current().iter() {
             if let Some(first) = rows.first() {
                 sources.push((name.to_string(), Source::rows(first.schema(), rows.to_vec())));
             }
         }
-        Ok(self.queries.run(parsed, sources).await?)
+        let system = self.system_tables(&parsed).await?;
+        Ok(self.queries.run(parsed, sources, system).await?)
     }
 
     /// Waits until a table has all that is durable at this moment.
-    async fn catch_up(&self, name: &str, pipeline: &Pipeline) -> Result<(), QueryFailed> {
+    pub(crate) async fn catch_up(&self, name: &str, pipeline: &Pipeline) -> Result<(), QueryFailed> {
         let target: Vec<SequenceNumber> =
             pipeline.sources().iter().map(|source| source.shard().bounds().tail).collect();
         let mut applied = pipeline.applied();
@@ -86,8 +95,8 @@ impl Node {
     }
 }
 
-fn source_of(pipeline: &Pipeline) -> Source {
-    let view = pipeline.table().view();
+fn source_of(table: &Table, store: &Arc<dyn ObjectStore>) -> Source {
+    let view = table.view();
     let is_partition = |name: &str| [DAY_COLUMN, HOUR_COLUMN, BUCKET_COLUMN].contains(&name);
     let (partition, columns): (Vec<FieldRef>, Vec<FieldRef>) =
         view.schema.fields().iter().cloned().partition(|field| is_partition(field.name()));
@@ -111,7 +120,7 @@ fn source_of(pipeline: &Pipeline) -> Source {
     Source {
         columns: Arc::new(arrow::datatypes::Schema::new(columns)),
         partition_columns: partition,
-        store: Some(pipeline.store().clone()),
+        store: Some(store.clone()),
         files,
         rows: view.buffered,
     }

@@ -8,12 +8,16 @@ use serde::Serialize;
 use weir_config::{Body, LookupPlan, On};
 use weir_lambda::Handler;
 use weir_lookup::Version;
-use weir_types::{LookupName, SequenceNumber, ShardId, Timestamp};
+use weir_table::{Lifecycle, Table};
+use weir_types::civil::civil_from_days;
+use weir_types::{LookupName, SequenceNumber, ShardId, TableName, Timestamp};
 
 use crate::files::OpenFiles;
 use crate::function::OpenFunction;
+use crate::ledger::Checked;
 use crate::lookups::{Freshness, RefreshFailed};
 use crate::node::Node;
+use crate::rollup::RollupStatus;
 
 /// The state of a node.
 #[derive(Debug, Clone, Serialize)]
@@ -38,6 +42,19 @@ pub struct Status {
     pub lookups: Vec<LookupStatus>,
     /// Tables, by name.
     pub tables: Vec<TableStatus>,
+    /// Whether everything balances.
+    pub ledger: LedgerStatus,
+}
+
+/// The state of the ledger.
+#[derive(Debug, Clone, Serialize)]
+pub struct LedgerStatus {
+    /// What the last comparison of the books came to; none was made yet in the first minute.
+    pub books: Option<Checked>,
+    /// What the last look into the files came to: once a day, and on request.
+    pub files: Option<Checked>,
+    /// Why nothing can be booked, if nothing can.
+    pub trouble: Option<String>,
 }
 
 /// The state of a stream. Counts of the door are since the node was started.
@@ -197,8 +214,10 @@ pub struct LookupStatus {
 pub struct TableStatus {
     /// Its name.
     pub name: String,
-    /// The stream that feeds it.
-    pub stream: String,
+    /// The stream that feeds it; none of rollups.
+    pub stream: Option<String>,
+    /// What a rollup is made of, and how far it is.
+    pub rollup: Option<RollupStatus>,
     /// The last Delta version.
     pub version: u64,
     /// Committed rows.
@@ -225,6 +244,93 @@ pub struct TableStatus {
     pub lost: u64,
     /// Why it stands still, if it does.
     pub trouble: Option<String>,
+    /// Partitions, the newest first, up to [`PARTITIONS_LISTED_MAX`]; `weir.partitions` has all.
+    pub partitions: Vec<PartitionStatus>,
+    /// How many partitions there are.
+    pub partition_count: u64,
+}
+
+impl TableStatus {
+    /// Returns what is known of the table itself.
+    fn of(name: &TableName, table: &Table) -> Self {
+        let stats = table.stats();
+        let partitions = table.lifecycles();
+        Self {
+            name: name.to_string(),
+            stream: None,
+            rollup: None,
+            version: stats.version,
+            rows: stats.rows,
+            files: stats.files,
+            bytes: stats.bytes,
+            pending: table.pending().rows,
+            behind: 0,
+            added: stats.added,
+            repeats: stats.repeats,
+            late: stats.late,
+            timeless: stats.timeless,
+            refused: stats.refused,
+            lost: 0,
+            trouble: None,
+            partition_count: partitions.len() as u64,
+            partitions: partitions.into_iter().rev().take(PARTITIONS_LISTED_MAX).map(PartitionStatus::of).collect(),
+        }
+    }
+}
+
+/// Partitions of one table that the status lists.
+pub const PARTITIONS_LISTED_MAX: usize = 20;
+
+/// The state of a partition of a table.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartitionStatus {
+    /// Its UTC day, `2013-01-01`; none in tables of one partition, and for rows without a usable event time.
+    pub day: Option<String>,
+    /// Days since 1970-01-01.
+    #[serde(skip)]
+    pub day_number: Option<i32>,
+    /// Its hour, in tables by hour.
+    pub hour: Option<u8>,
+    /// Its files.
+    pub files: u64,
+    /// Those smaller than half of the target size.
+    pub small_files: u64,
+    /// Its committed rows; none if another writer's files don't say.
+    pub rows: Option<u64>,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// After which only rows later than the lookback change it; none without a lookback.
+    pub final_after: Option<Timestamp>,
+    /// Whether that has passed.
+    pub is_final: bool,
+    /// When rows last came into it.
+    pub changed_at: Option<Timestamp>,
+    /// When it was last compacted.
+    pub compacted_at: Option<Timestamp>,
+    /// Whether it has not changed since.
+    pub is_compact: bool,
+}
+
+impl PartitionStatus {
+    fn of(lifecycle: Lifecycle) -> Self {
+        Self {
+            day: lifecycle.day.map(|day| {
+                let (year, month, day) = civil_from_days(day.into());
+                format!("{year:04}-{month:02}-{day:02}")
+            }),
+            day_number: lifecycle.day,
+            hour: lifecycle.hour,
+            files: lifecycle.files,
+            small_files: lifecycle.small_files,
+            rows: lifecycle.rows,
+            bytes: lifecycle.bytes,
+            final_after: lifecycle.final_after,
+            is_final: lifecycle.is_final,
+            changed_at: lifecycle.changed_at,
+            compacted_at: lifecycle.compacted_at,
+            is_compact: lifecycle.is_compact,
+        }
+    }
 }
 
 impl OpenFunction {
@@ -310,12 +416,18 @@ impl Node {
             redrive_trouble: self.actions().trouble(),
             lookups: self.lookup_statuses(),
             tables: self.table_statuses(),
+            ledger: self.ledger_status(),
         }
     }
 
     fn lookup_statuses(&self) -> Vec<LookupStatus> {
         let now = self.env().now();
         self.lookups().freshness().map(|(plan, fresh)| LookupStatus::of(plan, fresh, now)).collect()
+    }
+
+    fn ledger_status(&self) -> LedgerStatus {
+        let (books, files) = self.ledger_checks();
+        LedgerStatus { books, files, trouble: self.ledger_trouble() }
     }
 
     fn stream_statuses(&self) -> Vec<StreamStatus> {
@@ -371,28 +483,26 @@ impl Node {
     }
 
     fn table_statuses(&self) -> Vec<TableStatus> {
-        self.pipelines()
-            .iter()
-            .map(|(name, pipeline)| {
-                let stats = pipeline.table().stats();
-                TableStatus {
-                    name: name.to_string(),
-                    stream: pipeline.stream().stream.name().to_string(),
-                    version: stats.version,
-                    rows: stats.rows,
-                    files: stats.files,
-                    bytes: stats.bytes,
-                    pending: pipeline.table().pending().rows,
-                    behind: pipeline.behind(),
-                    added: stats.added,
-                    repeats: stats.repeats,
-                    late: stats.late,
-                    timeless: stats.timeless,
-                    refused: stats.refused,
-                    lost: pipeline.lost(),
-                    trouble: pipeline.trouble(),
-                }
-            })
-            .collect()
+        let filled = self.pipelines().iter().map(|(name, pipeline)| TableStatus {
+            stream: Some(pipeline.stream().stream.name().to_string()),
+            behind: pipeline.behind(),
+            lost: pipeline.lost(),
+            trouble: pipeline.trouble(),
+            ..TableStatus::of(name, pipeline.table())
+        });
+        let rollups = self.rollups().iter().map(|(name, rollup)| TableStatus {
+            rollup: Some(rollup.status()),
+            trouble: rollup.trouble(),
+            ..TableStatus::of(name, rollup.table())
+        });
+        let mut all: Vec<TableStatus> = filled.chain(rollups).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Returns every partition of every table.
+    pub(crate) fn partition_statuses(&self) -> Vec<(String, Vec<PartitionStatus>)> {
+        let of = |table: &Table| table.lifecycles().into_iter().map(PartitionStatus::of).collect();
+        self.tables().map(|(name, table)| (name.to_string(), of(table))).collect()
     }
 }

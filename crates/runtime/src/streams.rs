@@ -18,6 +18,8 @@ pub(crate) struct Counters {
     pub repeated: AtomicU64,
     pub refused: AtomicU64,
     pub dead_lettered: AtomicU64,
+    /// Records of bodies that were not taken, whose sender was told so.
+    pub failed: AtomicU64,
 }
 
 /// A stream that is open, with what the plan says of its records.
@@ -39,7 +41,10 @@ impl OpenStream {
 
     /// Returns what finds the partition key in a record of `schema`; none where records are spread, or the schema lacks it.
     pub fn key_of(&self, schema: &Schema) -> Option<Extractor> {
-        Extractor::new(schema, &[self.key.as_deref()?]).ok()
+        let key = self.key.as_deref()?;
+        // A writer of an older schema may call the field by another name.
+        let aliases = self.schema.field_called(key).into_iter().flat_map(|field| &field.aliases);
+        std::iter::once(key).chain(aliases.map(String::as_str)).find_map(|name| Extractor::new(schema, &[name]).ok())
     }
 
     /// Says whether records of `writer` can be read as the stream's schema.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use url::Url;
-use weir_config::{FunctionPlan, TablePlan, TableSource};
+use weir_config::{Evolve, FunctionPlan, TablePlan, TableSource};
 use weir_env::Env;
 use weir_function::{Function, SqlFunction};
-use weir_schema::arrow_schema;
+use weir_schema::columns::{Past, past};
+use weir_schema::{Schema, arrow_schema};
 use weir_stream::Stream;
-use weir_table::{LocalStore, PartitionBy, Rule, Spec, Table};
+use weir_table::{Evolution, LocalStore, PartitionBy, Rewriting, Rule, Spec, Table, Witness};
 use weir_types::{FunctionName, StreamName};
 
 use crate::dead::{ACTIONS, ACTIONS_SQL, DEAD_LETTERS};
@@ -37,6 +38,29 @@ pub(crate) struct Planned {
     pub function: Option<Arc<dyn Function>>,
 }
 
+/// Says how a table's columns follow the stream's schema. Of a function's, `passed` names those that it passes on: what it
+/// computes has no past that a schema knows.
+fn evolution(schema: &Schema, passed: Option<&BTreeMap<String, String>>, evolve: Evolve) -> Evolution {
+    let Past { renamed, filled } = past(schema).expect("the plan was checked: its schemas have columns");
+    let rewriting = match evolve {
+        Evolve::Rewrite => Rewriting::Allowed,
+        Evolve::Append => Rewriting::Refused,
+    };
+    let Some(passed) = passed else { return Evolution { rewriting, renamed, filled } };
+    let mut evolution = Evolution { rewriting, ..Evolution::default() };
+    for (output, input) in passed {
+        let path = |path: &[String]| [std::slice::from_ref(output), &path[1..]].concat();
+        let of_input = |path: &&Vec<String>| path.first() == Some(input);
+        evolution.renamed.extend(
+            renamed.iter().filter(|(path, _)| of_input(path)).map(|(under, names)| (path(under), names.clone())),
+        );
+        evolution.filled.extend(
+            filled.iter().filter(|(path, _)| of_input(path)).map(|(under, value)| (path(under), value.clone())),
+        );
+    }
+    evolution
+}
+
 /// What feeds tables.
 pub(crate) struct Feeds<'a> {
     pub plans: &'a BTreeMap<FunctionName, Arc<FunctionPlan>>,
@@ -51,9 +75,11 @@ impl Planned {
         let known = "the plan was checked: its references lead somewhere";
         let mut columns = plan.columns;
         let mut function: Option<Arc<dyn Function>> = None;
+        let mut passed = None;
         let mut only = None;
         let stream = match &plan.source {
             TableSource::Stream(name) => feeds.streams.get(name).expect(known).clone(),
+            TableSource::Rollup(_) => unreachable!("rollups are opened after their sources, by `crate::rollup`"),
             TableSource::Function { function: name, output } => {
                 let planned = feeds.plans.get(name);
                 let sql =
@@ -67,6 +93,7 @@ impl Planned {
                         let planned = SqlFunction::plan(sql, input, feeds.lookups.columns())
                             .map_err(|source| StartError::Function { function: name.to_string(), source })?;
                         columns = planned.output();
+                        passed = Some(planned.passed().clone());
                         function = Some(Arc::new(planned));
                         stream
                     }
@@ -86,11 +113,7 @@ impl Planned {
             weir_config::Rule::DeadLetter => Rule::DeadLetter,
         };
         let mut spec = Spec::new(plan.name, columns);
-        spec.partition_by = match plan.partition_by {
-            weir_config::PartitionBy::None => PartitionBy::None,
-            weir_config::PartitionBy::Day(column) => PartitionBy::Day(column),
-            weir_config::PartitionBy::Hour(column) => PartitionBy::Hour(column),
-        };
+        spec.partition_by = partition_by(&plan.partition_by);
         spec.buckets = plan.buckets;
         spec.unique_by = plan.unique_by;
         spec.lookback = plan.lookback;
@@ -99,6 +122,7 @@ impl Planned {
         spec.freshness = plan.freshness;
         spec.commit_bytes = COMMIT_BYTES;
         spec.buffer_bytes_max = BUFFER_BYTES_MAX;
+        spec.evolution = evolution(&stream.schema, passed.as_ref(), plan.evolve);
         if let Some(size) = plan.target_file_size {
             spec.target_file_bytes = size.0;
         }
@@ -127,29 +151,54 @@ impl Planned {
     }
 
     /// Opens the table itself, and makes it if it is new.
-    pub async fn open(&self, folder: &Folder, env: &Env) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
-        let (store, root): (Arc<dyn ObjectStore>, Url) = match &self.location {
-            Some(location) if location.scheme() != "file" => {
-                let (store, _) = object_store::parse_url_opts(location, std::env::vars()).map_err(|source| {
-                    StartError::Location { table: self.spec.name.clone(), location: location.clone(), source }
-                })?;
-                (Arc::from(store), location.clone())
-            }
-            location => {
-                let path = match location {
-                    Some(location) => std::path::PathBuf::from(location.path()),
-                    None => folder.table(self.spec.name.as_str()),
-                };
-                std::fs::create_dir_all(&path).map_err(|source| FolderError::Io {
-                    action: "make folder",
-                    path: path.clone(),
-                    source,
-                })?;
-                let root = Url::from_directory_path(&path).expect("the data folder's path is absolute");
-                (Arc::new(LocalStore::new()), root)
-            }
-        };
-        let table = Table::open(self.spec.clone(), store.clone(), root, env.clone()).await?;
-        Ok((table, store))
+    pub async fn open(
+        &self,
+        folder: &Folder,
+        env: &Env,
+        witness: Arc<dyn Witness>,
+    ) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
+        open(&self.spec, self.location.as_ref(), folder, env, witness).await
     }
+}
+
+/// Returns how a table of the plan is partitioned.
+pub(crate) fn partition_by(plan: &weir_config::PartitionBy) -> PartitionBy {
+    match plan.clone() {
+        weir_config::PartitionBy::None => PartitionBy::None,
+        weir_config::PartitionBy::Day(column) => PartitionBy::Day(column),
+        weir_config::PartitionBy::Hour(column) => PartitionBy::Hour(column),
+    }
+}
+
+/// Opens a table at a location, or else in the data folder, and makes it if it is new.
+pub(crate) async fn open(
+    spec: &Spec,
+    location: Option<&Url>,
+    folder: &Folder,
+    env: &Env,
+    witness: Arc<dyn Witness>,
+) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
+    let (store, root): (Arc<dyn ObjectStore>, Url) = match location {
+        Some(location) if location.scheme() != "file" => {
+            let (store, _) = object_store::parse_url_opts(location, std::env::vars()).map_err(|source| {
+                StartError::Location { table: spec.name.clone(), location: location.clone(), source }
+            })?;
+            (Arc::from(store), location.clone())
+        }
+        location => {
+            let path = match location {
+                Some(location) => std::path::PathBuf::from(location.path()),
+                None => folder.table(spec.name.as_str()),
+            };
+            std::fs::create_dir_all(&path).map_err(|source| FolderError::Io {
+                action: "make folder",
+                path: path.clone(),
+                source,
+            })?;
+            let root = Url::from_directory_path(&path).expect("the data folder's path is absolute");
+            (Arc::new(LocalStore::new()), root)
+        }
+    };
+    let table = Table::open_witnessed(spec.clone(), store.clone(), root, env.clone(), witness).await?;
+    Ok((table, store))
 }

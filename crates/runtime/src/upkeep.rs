@@ -24,6 +24,7 @@ impl Node {
         }
         // Weak, so that a node that is dropped ends.
         self.keep_task(tokio::spawn(keep_up(Arc::downgrade(self))));
+        self.keep_task(tokio::spawn(crate::ledger::keep_books(Arc::downgrade(self))));
     }
 
     async fn upkeep_streams(&self) {
@@ -66,7 +67,9 @@ impl Node {
             let log = stream.shards()[shard.0 as usize].log().name();
             self.checkpoints().read(|all| all.get(CARRIER, log)).map_or(0, |at| at.next.0)
         });
-        sources.chain(functions).chain(carrier).min().map(SequenceNumber)
+        // What is forgotten has been counted.
+        let books = self.books().shards.booked(stream.shards()[shard.0 as usize].log().name()).map(|booked| booked.0);
+        sources.chain(functions).chain(carrier).chain(books).min().map(SequenceNumber)
     }
 
     /// Returns how far a function's own stream was carried on. Its last record stays in any case: that is its state.
@@ -77,9 +80,9 @@ impl Node {
     }
 
     async fn upkeep_tables(&self, vacuum: bool) {
-        for (name, pipeline) in self.pipelines() {
+        for (name, table) in self.tables() {
             loop {
-                match pipeline.table().merge().await {
+                match table.merge().await {
                     Ok(merged) => {
                         if merged.files_in > 0 {
                             tracing::info!(table = %name, files_in = merged.files_in, files_out = merged.files_out, rows = merged.rows, "small files were merged");
@@ -95,7 +98,7 @@ impl Node {
                 }
             }
             if vacuum {
-                match pipeline.table().vacuum(VACUUM_KEEP).await {
+                match table.vacuum(VACUUM_KEEP).await {
                     Ok(vacuumed) if vacuumed.files + vacuumed.log_files > 0 => {
                         tracing::info!(table = %name, files = vacuumed.files, bytes = vacuumed.bytes, "dead files were deleted");
                     }

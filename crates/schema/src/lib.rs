@@ -38,7 +38,7 @@ pub mod wire;
 
 pub use columns::{ColumnDecoder, EncodedRecords, arrow_schema, encode_batch, misfits};
 pub use compatibility::{Compatibility, Incompatibility};
-pub use container::{ContainerError, ContainerReader};
+pub use container::{Codec, ContainerError, ContainerHeader, ContainerReader, ContainerWriter};
 pub use csv::{CsvError, CsvOptions, CsvReader};
 pub(crate) use error::Fault;
 pub use error::RecordError;

@@ -216,6 +216,13 @@ impl Schema {
         }
     }
 
+    /// Returns the field of a record's schema that is called so, or was: by its name, else by an alias.
+    pub fn field_called(&self, name: &str) -> Option<&Field> {
+        let fields = self.fields();
+        let named = fields.iter().find(|field| field.name == name);
+        named.or_else(|| fields.iter().find(|field| field.aliases.iter().any(|alias| alias == name)))
+    }
+
     /// Returns the outermost type.
     pub fn root(&self) -> &Node {
         self.node(self.0.root)

@@ -7,8 +7,10 @@
 mod body;
 mod dead_letters;
 mod error;
+mod files;
 mod functions;
 mod invoke;
+mod ledger;
 mod listen;
 mod lookups;
 mod metrics;
@@ -19,9 +21,11 @@ mod routes;
 mod rows;
 mod schemas;
 mod status;
+mod tables;
 
 pub use dead_letters::{ActRequest, LetterQuery, View};
 pub use error::{ErrorBody, ErrorCode, ErrorReply};
+pub use ledger::{AcceptRequest, LedgerQuery};
 pub use listen::{CONNECTIONS_MAX, GRACE, HEAD_TIMEOUT, ServeError, serve};
 pub use query::QueryRequest;
 pub use rows::RowFormat;

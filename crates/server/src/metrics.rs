@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use weir_runtime::{FunctionStatus, LookupStatus, Node, QueueStatus};
+use weir_runtime::{FunctionStatus, LedgerStatus, LookupStatus, Node, QueueStatus, RollupStatus};
 
 struct Page(String);
 
@@ -55,6 +55,7 @@ pub(crate) async fn metrics(State(node): State<Arc<Node>>) -> Response {
         "Records of unknown schemas.",
         streams(|stream| stream.dead_lettered),
     );
+    ledger(&mut page, &status.ledger);
     let tables = |pick: fn(&weir_runtime::TableStatus) -> u64| -> Vec<(String, u64)> {
         status.tables.iter().map(|table| (format!("{{table=\"{}\"}}", table.name), pick(table))).collect()
     };
@@ -90,6 +91,7 @@ pub(crate) async fn metrics(State(node): State<Arc<Node>>) -> Response {
         tables(|table| u64::from(table.trouble.is_some())),
     );
     lookups(&mut page, &status.lookups);
+    rollups(&mut page, &status.tables);
     queues(&mut page, &status.queues);
     functions(&mut page, &status.functions);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page.0).into_response()
@@ -108,6 +110,18 @@ fn lookups(page: &mut Page, lookups: &[LookupStatus]) {
     page.metric("weir_lookup_version", "gauge", help, values(|lookup| lookup.version.number));
 }
 
+fn rollups(page: &mut Page, tables: &[weir_runtime::TableStatus]) {
+    let values = |pick: fn(&RollupStatus) -> u64| -> Vec<(String, u64)> {
+        let of = |table: &weir_runtime::TableStatus| Some((table.name.clone(), pick(table.rollup.as_ref()?)));
+        tables.iter().filter_map(of).map(|(name, value)| (format!("{{table=\"{name}\"}}"), value)).collect()
+    };
+    let help = "Partitions that are not what the rollup's query would give now.";
+    page.metric("weir_rollup_stale_partitions", "gauge", help, values(|rollup| rollup.stale));
+    page.metric("weir_rollup_computed_total", "counter", "Partitions computed.", values(|rollup| rollup.computed));
+    let help = "Partitions that could not be computed.";
+    page.metric("weir_rollup_failures_total", "counter", help, values(|rollup| rollup.failures));
+}
+
 fn queues(page: &mut Page, queues: &[QueueStatus]) {
     let values = |pick: fn(&QueueStatus) -> u64| -> Vec<(String, u64)> {
         queues.iter().map(|queue| (format!("{{queue=\"{}\"}}", queue.name), pick(queue))).collect()
@@ -121,6 +135,17 @@ fn queues(page: &mut Page, queues: &[QueueStatus]) {
     page.metric("weir_queue_deleted_total", "counter", "Messages deleted.", values(|queue| queue.deleted));
     page.metric("weir_queue_dead_lettered_total", "counter", "Messages given up.", values(|queue| queue.dead_lettered));
     page.metric("weir_queue_expired_total", "counter", "Messages that grew too old.", values(|queue| queue.expired));
+}
+
+fn ledger(page: &mut Page, ledger: &LedgerStatus) {
+    let checks = [("books", &ledger.books), ("files", &ledger.files)];
+    let done = checks.into_iter().filter_map(|(depth, checked)| Some((depth, checked.as_ref()?)));
+    let values = done.map(|(depth, checked)| (format!("{{depth=\"{depth}\"}}"), checked.findings + checked.incidents));
+    let help = "What does not balance, and incidents that nobody has looked at, at the last check.";
+    page.metric("weir_ledger_imbalance", "gauge", help, values);
+    let help = "1 while nothing can be booked.";
+    let stands = u64::from(ledger.trouble.is_some());
+    page.metric("weir_ledger_standing_still", "gauge", help, [(String::new(), stands)]);
 }
 
 fn functions(page: &mut Page, functions: &[FunctionStatus]) {

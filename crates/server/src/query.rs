@@ -108,6 +108,7 @@ async fn hand_on(
 pub(crate) fn failure(error: &QueryFailed) -> ErrorReply {
     match error {
         QueryFailed::Query(query) => query_failure(query),
+        QueryFailed::System(system) => ErrorReply::of(ErrorCode::Internal, system),
         QueryFailed::Behind { .. } => ErrorReply::of(ErrorCode::TableBehind, error),
     }
 }

@@ -4,8 +4,9 @@
 //!
 //! ```text
 //! u8      format = 1
-//! u8      flags: 1 = stamped
+//! u8      flags: 1 = stamped, 2 = summed
 //! [stamp] producer length, producer, number, chunk, shards
+//! [sum]   16 bytes little endian: the wrapping sum of the records' digests
 //! varint  how many fingerprints, then each as 8 bytes little endian
 //! records, each:
 //!     varint  body length << 2 | has key << 1 | fingerprint is not the first
@@ -20,10 +21,12 @@ use bytes::{BufMut, Bytes};
 use weir_log::{Block, StoredBlock};
 use weir_types::{Fingerprint, ProducerId, SequenceNumber, Timestamp};
 
+use crate::digest::digest;
 use crate::producers::Stamp;
 
 const FORMAT: u8 = 1;
 const STAMPED: u8 = 1;
+const SUMMED: u8 = 2;
 /// A block is closed when it has grown to this many bytes.
 pub(crate) const BLOCK_BYTES: usize = 256 * 1024;
 /// Schemas in one block; a batch with more is split.
@@ -54,12 +57,23 @@ pub struct Record<'a> {
     pub body: &'a [u8],
 }
 
+/// A block that takes no more records.
+#[derive(Debug)]
+struct Closed {
+    records: u32,
+    sum: u128,
+    /// Fingerprints and records.
+    tail: Vec<u8>,
+}
+
 /// Collects records into blocks.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
-    closed: Vec<(u32, Vec<u8>)>,
+    closed: Vec<Closed>,
     fingerprints: Vec<Fingerprint>,
     records: u32,
+    /// The wrapping sum of the records' digests.
+    sum: u128,
     body: Vec<u8>,
     bytes: usize,
 }
@@ -87,6 +101,8 @@ impl Builder {
         }
         self.body.put_slice(body);
         self.records += 1;
+        // The producer's side of the ledger: readers sum up what they find, and the two must agree.
+        self.sum = self.sum.wrapping_add(digest(body));
         self.bytes += self.body.len() - before;
         if self.body.len() >= BLOCK_BYTES {
             self.close_block();
@@ -107,14 +123,15 @@ impl Builder {
             tail.put_u64_le(fingerprint.0);
         }
         tail.append(&mut self.body);
-        self.closed.push((std::mem::take(&mut self.records), tail));
+        let (records, sum) = (std::mem::take(&mut self.records), std::mem::take(&mut self.sum));
+        self.closed.push(Closed { records, sum, tail });
     }
 
     /// Returns the blocks, each with the stamp, and leaves the builder empty.
     pub fn take(&mut self, stamp: Option<&Stamp>) -> Vec<Block> {
         self.close_block();
         self.bytes = 0;
-        let mut head = vec![FORMAT, u8::from(stamp.is_some()) * STAMPED];
+        let mut head = vec![FORMAT, SUMMED | (u8::from(stamp.is_some()) * STAMPED)];
         if let Some(Stamp { producer, number, chunk, shards }) = stamp {
             put_varint(&mut head, producer.as_str().len() as u64);
             head.put_slice(producer.as_str().as_bytes());
@@ -124,9 +141,10 @@ impl Builder {
         }
         self.closed
             .drain(..)
-            .map(|(records, tail)| {
-                let mut payload = Vec::with_capacity(head.len() + tail.len());
+            .map(|Closed { records, sum, tail }| {
+                let mut payload = Vec::with_capacity(head.len() + 16 + tail.len());
                 payload.extend_from_slice(&head);
+                payload.put_u128_le(sum);
                 payload.extend_from_slice(&tail);
                 Block { records, payload: Bytes::from(payload) }
             })
@@ -138,6 +156,7 @@ impl Builder {
 #[derive(Debug)]
 pub struct Records<'a> {
     stamp: Option<Stamp>,
+    sum: Option<u128>,
     fingerprints: Vec<Fingerprint>,
     input: Input<'a>,
     next: SequenceNumber,
@@ -155,9 +174,13 @@ impl<'a> Records<'a> {
         if input.byte()? != FORMAT {
             return Err(input.error("an unknown format version"));
         }
-        let stamp = match input.byte()? {
+        let flags = input.byte()?;
+        if flags & !(STAMPED | SUMMED) != 0 {
+            return Err(input.error("unknown flags"));
+        }
+        let stamp = match flags & STAMPED {
             0 => None,
-            STAMPED => {
+            _ => {
                 let producer = std::str::from_utf8(input.slice()?)
                     .ok()
                     .and_then(|text| text.parse::<ProducerId>().ok())
@@ -168,7 +191,10 @@ impl<'a> Records<'a> {
                     u32::try_from(input.varint()?).map_err(|_| input.error("a number of shards out of range"))?;
                 Some(Stamp { producer, number, chunk, shards })
             }
-            _ => return Err(input.error("unknown flags")),
+        };
+        let sum = match flags & SUMMED {
+            0 => None,
+            _ => Some(u128::from_le_bytes(input.take(16)?.try_into().expect("16 bytes were taken"))),
         };
         let count = input.varint()?;
         if count > FINGERPRINTS_MAX as u64 {
@@ -179,12 +205,26 @@ impl<'a> Records<'a> {
             let bytes = input.take(8)?;
             fingerprints.push(Fingerprint(u64::from_le_bytes(bytes.try_into().expect("8 bytes were taken"))));
         }
-        Ok(Self { stamp, fingerprints, input, next: block.first, left: block.records, arrived_at: block.appended_at })
+        Ok(Self {
+            stamp,
+            sum,
+            fingerprints,
+            input,
+            next: block.first,
+            left: block.records,
+            arrived_at: block.appended_at,
+        })
     }
 
     /// Returns the stamp of the batch that the block belongs to.
     pub fn stamp(&self) -> Option<&Stamp> {
         self.stamp.as_ref()
+    }
+
+    /// Returns the wrapping sum of the digests of the block's records, as its writer had them; none in blocks of a weir
+    /// that kept none.
+    pub fn digest_sum(&self) -> Option<u128> {
+        self.sum
     }
 
     fn read(&mut self) -> Result<Record<'a>, BlockError> {
@@ -311,6 +351,8 @@ mod tests {
                 let block = stored(block);
                 let found = Records::new(&block).unwrap();
                 prop_assert_eq!(found.stamp(), stamp.as_ref());
+                let bodies = Records::new(&block).unwrap().map(|record| digest(record.unwrap().body));
+                prop_assert_eq!(found.digest_sum(), Some(bodies.fold(0, u128::wrapping_add)));
                 for record in found {
                     let record = record.unwrap();
                     read.push((record.fingerprint.0, record.key.map(<[u8]>::to_vec), record.body.to_vec()));

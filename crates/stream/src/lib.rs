@@ -12,6 +12,7 @@
 
 mod block;
 mod checkpoints;
+mod digest;
 mod lot;
 mod producers;
 mod reader;
@@ -24,9 +25,10 @@ mod writer;
 
 pub use block::{BlockError, Record, Records};
 pub use checkpoints::{Checkpoint, CheckpointCommand, Checkpoints, ConsumerName};
+pub use digest::digest;
 pub use lot::{Lot, SealedLot};
 pub use producers::{ProducerError, Stamp};
-pub use reader::{Page, Start};
+pub use reader::{BlockHead, Page, Start};
 pub use retention::RetainError;
 pub use route::Route;
 pub use stream::{OpenError, Settings, Shard, Stream};

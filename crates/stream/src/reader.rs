@@ -1,7 +1,7 @@
 //! Reading a shard.
 
 use weir_log::{Bounds, ReadError, ReadLimit, StoredBlock};
-use weir_types::{SequenceNumber, Timestamp};
+use weir_types::{Hour, SequenceNumber, Timestamp};
 
 use crate::block::{BlockError, Record, Records};
 use crate::stream::Shard;
@@ -19,6 +19,19 @@ pub enum Start {
     At(SequenceNumber),
     /// At the first record that arrived at this time or later.
     Time(Timestamp),
+}
+
+/// A block without its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockHead {
+    /// The place of its first record.
+    pub first: SequenceNumber,
+    /// The place behind its last record.
+    pub end: SequenceNumber,
+    /// When the log took it.
+    pub arrived_at: Timestamp,
+    /// The wrapping sum of its records' digests, as its writer had them.
+    pub sum: Option<u128>,
 }
 
 /// Some blocks of a shard, to be read from `from` on.
@@ -50,6 +63,39 @@ impl Page {
     /// For a block that breaks the format.
     pub fn blocks(&self) -> impl Iterator<Item = Result<(SequenceNumber, Records<'_>), BlockError>> {
         self.blocks.iter().map(|block| Ok((block.first, Records::new(block)?)))
+    }
+
+    /// Returns where each block stands, when the log took it, and what its writer says that its records add up to. The first
+    /// may begin before the page does.
+    ///
+    /// # Errors
+    /// For a block that breaks the format.
+    pub fn heads(&self) -> impl Iterator<Item = Result<BlockHead, BlockError>> {
+        self.blocks.iter().map(|block| {
+            let sum = Records::new(block)?.digest_sum();
+            Ok(BlockHead { first: block.first, end: block.end(), arrived_at: block.appended_at, sum })
+        })
+    }
+
+    /// Returns the page without the blocks that arrived in a later hour than its first.
+    #[must_use]
+    pub fn of_one_hour(mut self) -> Self {
+        if let Some(hour) = self.hour() {
+            let blocks = self.blocks.iter();
+            let same = blocks.take_while(|block| Hour::of(block.appended_at) == hour).count();
+            self.blocks.truncate(same);
+        }
+        self
+    }
+
+    /// Returns the hour in which the first block arrived.
+    pub fn hour(&self) -> Option<Hour> {
+        self.blocks.first().map(|block| Hour::of(block.appended_at))
+    }
+
+    /// Returns the place of the first record that the page is about.
+    pub fn start(&self) -> SequenceNumber {
+        self.from
     }
 
     /// Returns the place after the last record, where the next page begins.

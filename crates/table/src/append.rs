@@ -13,6 +13,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use futures::TryStreamExt;
 
 use crate::buffer::{self, Arrived, Keys};
@@ -22,21 +24,34 @@ use crate::file::DataFile;
 use crate::filter::Filter;
 use crate::outcome::{Appended, Reason, Refused, SourceId};
 use crate::reader::Reader;
+use crate::replacing::Fates;
 use crate::route::{self, NO_TIME, Routed};
+use crate::spec::Keep;
 use crate::table::{Counters, Table};
 
 /// How often files that a merge replaced and a vacuum deleted meanwhile are looked up anew.
-const LOOKUPS_MAX: u32 = 4;
+pub(crate) const LOOKUPS_MAX: u32 = 4;
 
 /// What is known of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub(crate) enum Fate {
     New,
     Repeat,
+    /// It takes the place of an earlier row with its id.
+    Replaced,
+}
+
+/// What an append does with a row whose id the table has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnRepeat {
+    Keep,
+    Replace,
 }
 
 impl Table {
-    /// Takes a batch: drops repeats, buffers the rest, and moves the positions in memory to `seen`, all or nothing.
+    /// Takes a batch: drops repeats, buffers the rest, and moves the positions in memory to `seen`, all or nothing. In
+    /// a table that keeps the last row of an id ([`Keep::Last`]), rows take older ones' places like those of
+    /// [`append_replacing`](Self::append_replacing).
     ///
     /// `seen` names, per source, the next sequence number after the rows of this and all earlier batches. The batch may
     /// lack columns (they become null), and is converted where the table's type holds every value of the batch's.
@@ -46,13 +61,59 @@ impl Table {
     /// See [`AppendError`]. `Full` asks for a commit.
     pub async fn append(&self, batch: RecordBatch, seen: &[(SourceId, u64)]) -> Result<Appended, AppendError> {
         let _one = self.appending.lock().await;
-        let columns = self.admit(&batch, seen)?;
-        let batch = columns::conform(&self.spec.name, &columns, &batch)?;
-        let cast = |source| AppendError::Cast { table: self.spec.name.clone(), column: "*".to_owned(), source };
-        let routed = route::route(&self.spec, &self.hasher, batch, self.env.now()).map_err(cast)?;
-        let fates = self.fates(&routed).await?;
+        let (routed, columns) = self.route(&batch, seen)?;
+        match self.spec.keep {
+            Keep::First => self.take(routed, &columns, seen, OnRepeat::Keep).await,
+            Keep::Last => self.take(routed, &columns, seen, OnRepeat::Replace).await,
+        }
+    }
+
+    /// Takes a batch like [`append`](Self::append), but a row whose id the table has takes the old row's place, if any
+    /// value differs; rows whose values are all equal count as repeats. Of several rows of the batch with one id, the
+    /// last stays. In a table without ids, all rows are new.
+    ///
+    /// Lateness is not judged: who replays knows that the rows are old. Rows that take a committed row's place are
+    /// hidden from views until they are committed: see [`View::hidden`](crate::View::hidden).
+    ///
+    /// # Errors
+    /// See [`AppendError`]. `Full` asks for a commit.
+    pub async fn append_replacing(
+        &self,
+        batch: RecordBatch,
+        seen: &[(SourceId, u64)],
+    ) -> Result<Appended, AppendError> {
+        let _one = self.appending.lock().await;
+        let (mut routed, columns) = self.route(&batch, seen)?;
+        for reason in &mut routed.reasons {
+            *reason = reason.filter(|reason| *reason != Reason::Late);
+        }
+        self.take(routed, &columns, seen, OnRepeat::Replace).await
+    }
+
+    fn route(&self, batch: &RecordBatch, seen: &[(SourceId, u64)]) -> Result<(Routed, SchemaRef), AppendError> {
+        let columns = self.admit(batch, seen)?;
+        let batch = columns::conform(&self.spec.name, &columns, batch)?;
+        let routed = route::route(&self.spec, &self.hasher, batch, self.env.now());
+        Ok((routed.map_err(|source| self.cast(source))?, columns))
+    }
+
+    pub(crate) fn cast(&self, source: ArrowError) -> AppendError {
+        AppendError::Cast { table: self.spec.name.clone(), column: "*".to_owned(), source }
+    }
+
+    async fn take(
+        &self,
+        routed: Routed,
+        columns: &SchemaRef,
+        seen: &[(SourceId, u64)],
+        on_repeat: OnRepeat,
+    ) -> Result<Appended, AppendError> {
+        let fates = match on_repeat {
+            OnRepeat::Keep => Fates::of(self.fates(&routed).await?),
+            OnRepeat::Replace => self.fates_replacing(&routed, columns).await?,
+        };
         let (appended, keep) = self.judge(&routed, &fates);
-        let arrived = Arrived::of(routed, &keep).map_err(cast)?;
+        let arrived = Arrived::of(routed, &keep, fates.replaces).map_err(|source| self.cast(source))?;
         {
             let mut state = self.state();
             state.open.push(arrived, self.env.elapsed());
@@ -65,7 +126,10 @@ impl Table {
     }
 
     /// Refuses what can't be taken now, and returns the table's columns.
-    fn admit(&self, batch: &RecordBatch, seen: &[(SourceId, u64)]) -> Result<arrow::datatypes::SchemaRef, AppendError> {
+    fn admit(&self, batch: &RecordBatch, seen: &[(SourceId, u64)]) -> Result<SchemaRef, AppendError> {
+        if let Some(reshaping) = self.reshaping() {
+            return Err(AppendError::Reshaping { table: self.spec.name.clone(), reshaping: Box::new(reshaping) });
+        }
         let state = self.state();
         let sealed = state.sealed.as_ref().map_or(0, |sealed| sealed.buffer.bytes);
         let bytes = state.open.bytes + sealed;
@@ -112,7 +176,7 @@ impl Table {
         Ok(fates)
     }
 
-    fn is_current(&self, file: &DataFile) -> bool {
+    pub(crate) fn is_current(&self, file: &DataFile) -> bool {
         self.state().files.at(file.place).iter().any(|current| current.path == file.path)
     }
 
@@ -174,7 +238,7 @@ impl Table {
         self.look_in_ids(routed, &candidates, file, fates).await
     }
 
-    async fn filter_of(&self, file: &Arc<DataFile>) -> Result<Option<Arc<Filter>>, FileError> {
+    pub(crate) async fn filter_of(&self, file: &Arc<DataFile>) -> Result<Option<Arc<Filter>>, FileError> {
         if let Some(filter) = self.filters.get(&file.path) {
             return Ok(Some(filter));
         }
@@ -224,10 +288,10 @@ impl Table {
     }
 
     /// Applies the rules, and returns which rows are kept.
-    fn judge(&self, routed: &Routed, fates: &[Fate]) -> (Appended, Vec<bool>) {
+    fn judge(&self, routed: &Routed, fates: &Fates) -> (Appended, Vec<bool>) {
         let mut appended = Appended::default();
-        let mut keep = Vec::with_capacity(fates.len());
-        for (row, fate) in fates.iter().enumerate() {
+        let mut keep = Vec::with_capacity(fates.fates.len());
+        for (row, fate) in fates.fates.iter().enumerate() {
             if *fate == Fate::Repeat {
                 appended.repeats += 1;
                 keep.push(false);
@@ -240,9 +304,11 @@ impl Table {
             }
             match routed.reasons[row].filter(|reason| route::is_refused(&self.spec, Some(*reason))) {
                 Some(reason) => appended.refused.push(Refused { row, reason }),
+                None if *fate == Fate::Replaced => appended.replaced += 1,
                 None => appended.added += 1,
             }
-            keep.push(!route::is_refused(&self.spec, routed.reasons[row]));
+            let is_superseded = fates.superseded.get(row).copied().unwrap_or(false);
+            keep.push(!is_superseded && !route::is_refused(&self.spec, routed.reasons[row]));
         }
         (appended, keep)
     }
@@ -250,6 +316,7 @@ impl Table {
     fn count(&self, appended: &Appended) {
         Counters::add(&self.counters.added, appended.added);
         Counters::add(&self.counters.repeats, appended.repeats);
+        Counters::add(&self.counters.replaced, appended.replaced);
         Counters::add(&self.counters.late, appended.late);
         Counters::add(&self.counters.timeless, appended.timeless);
         Counters::add(&self.counters.refused, appended.refused.len() as u64);

@@ -3,8 +3,8 @@
 //! Rows stay in the batches they came in; a commit gathers them by place. Batches are shared with the views that were
 //! taken, so that a view costs no copy.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
@@ -13,6 +13,8 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use hashbrown::HashTable;
 
+use crate::outcome::Reason;
+use crate::partition;
 use crate::place::{Layout, Place};
 use crate::route::Routed;
 
@@ -35,6 +37,10 @@ pub(crate) struct Chunk {
     place_of: Vec<u32>,
     times: Vec<i64>,
     ids: Vec<u128>,
+    /// How many rows came late, per place that has such.
+    late: HashMap<Place, u64>,
+    /// Which rows are to take the place of a row that is sealed or in a file; empty if none.
+    replacing: Vec<bool>,
     bytes: u64,
 }
 
@@ -42,12 +48,19 @@ pub(crate) struct Chunk {
 pub(crate) struct Arrived {
     chunk: Chunk,
     keys: Vec<u128>,
+    /// Which rows take the place of one that was there when they were looked for; empty if none.
+    replaces: Vec<bool>,
 }
 
 impl Arrived {
-    /// Takes the rows that `keep` says.
-    pub(crate) fn of(routed: Routed, keep: &[bool]) -> Result<Self, ArrowError> {
-        let Routed { batch, places, place_of, times, ids, keys, .. } = routed;
+    /// Takes the rows that `keep` says. `replaces` says which of all take another's place; empty if none.
+    pub(crate) fn of(routed: Routed, keep: &[bool], replaces: Vec<bool>) -> Result<Self, ArrowError> {
+        let Routed { batch, places, place_of, times, ids, keys, reasons } = routed;
+        let mut late = HashMap::new();
+        for (row, _) in reasons.iter().enumerate().filter(|(row, reason)| keep[*row] && **reason == Some(Reason::Late))
+        {
+            *late.entry(places[place_of[row] as usize]).or_default() += 1;
+        }
         let all = keep.iter().all(|keep| *keep);
         let batch =
             if all { compact(batch)? } else { filter_record_batch(&batch, &BooleanArray::from(keep.to_vec()))? };
@@ -65,9 +78,11 @@ impl Arrived {
             place_of: kept(place_of, keep, all),
             times: kept(times, keep, all),
             ids: kept(ids, keep, all),
+            late,
+            replacing: Vec::new(),
             bytes,
         };
-        Ok(Self { chunk, keys: kept(keys, keep, all) })
+        Ok(Self { chunk, keys: kept(keys, keep, all), replaces: kept(replaces, keep, all) })
     }
 }
 
@@ -76,22 +91,38 @@ impl Chunk {
         self.batch.num_rows()
     }
 
+    pub(crate) fn batch(&self) -> &RecordBatch {
+        &self.batch
+    }
+
+    fn is_replacing(&self, row: usize) -> bool {
+        self.replacing.get(row).copied().unwrap_or(false)
+    }
+
+    /// Returns the key of a row of a table with ids.
+    fn key(&self, row: usize) -> Option<u128> {
+        self.ids.get(row).map(|id| self.place(row).key(*id))
+    }
+
     fn place(&self, row: usize) -> Place {
         self.places[self.place_of[row] as usize]
     }
 
-    /// Returns the rows with the columns that a table has by now, and its partition columns.
+    /// Returns the rows with the columns that a table has by now, and its partition columns; only those that `shown`
+    /// says, if it is given.
     pub(crate) fn to_view(
         &self,
         columns: &SchemaRef,
         schema: &SchemaRef,
         layout: Layout,
+        shown: Option<&BooleanArray>,
     ) -> Result<RecordBatch, ArrowError> {
         let batch = widen(&self.batch, columns)?;
         let mut arrays = batch.columns().to_vec();
         arrays.extend(layout.columns((0..self.rows()).map(|row| self.place(row))));
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows()));
-        RecordBatch::try_new_with_options(schema.clone(), arrays, &options)
+        let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
+        shown.map_or(Ok(batch.clone()), |shown| filter_record_batch(&batch, shown))
     }
 }
 
@@ -107,19 +138,36 @@ fn compact(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
 }
 
 /// Brings a batch of an earlier schema into a later one, which only has more columns.
-fn widen(batch: &RecordBatch, columns: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn widen(batch: &RecordBatch, columns: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     crate::columns::widen(batch, columns)
 }
+
+/// Where the rows are: keys, chunks, and rows within.
+type Locations = HashTable<(u128, u32, u32)>;
 
 /// Rows that wait for a commit.
 #[derive(Default)]
 pub(crate) struct Buffer {
     pub(crate) chunks: Vec<Arc<Chunk>>,
     keys: HashTable<u128>,
+    /// Where each key's row is. Made when it is first asked for: only rows that take others' places need it.
+    locations: OnceLock<Locations>,
+    /// Rows whose place a later one took, by chunk.
+    dead: HashMap<u32, Vec<bool>>,
+    /// The rows, dead ones not counted.
     pub(crate) rows: u64,
+    /// Those of them that are to take the place of a sealed or committed row.
+    pub(crate) hidden: u64,
     pub(crate) bytes: u64,
     /// When the oldest row came, by the clock that never goes back.
     pub(crate) since: Option<Duration>,
+}
+
+/// Rows of one place that take others' places.
+pub(crate) struct Replacing {
+    pub(crate) ids: HashSet<u128>,
+    /// The ends of their event times; the first is [`NO_TIME`](crate::route::NO_TIME) if one has none.
+    pub(crate) times: (i64, i64),
 }
 
 impl Buffer {
@@ -128,20 +176,121 @@ impl Buffer {
         self.keys.find(low(key), |found| *found == key).is_some()
     }
 
-    /// Adds rows none of whose keys is here.
+    /// Adds rows. None of their keys is here, but for those that take another's place.
     pub(crate) fn push(&mut self, arrived: Arrived, elapsed: Duration) {
-        let Arrived { chunk, keys } = arrived;
+        let Arrived { mut chunk, keys, replaces } = arrived;
         if chunk.rows() == 0 {
             return;
         }
+        let rows = chunk.rows() as u64;
+        let at = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
         self.keys.reserve(keys.len(), |key| low(*key));
-        for key in keys {
-            self.keys.insert_unique(low(key), key, |key| low(*key));
+        if replaces.contains(&true) {
+            chunk.replacing =
+                replaces.iter().zip(&keys).map(|(replaces, key)| *replaces && self.replace(*key)).collect();
+            self.hidden += chunk.replacing.iter().filter(|replacing| **replacing).count() as u64;
         }
-        self.rows += chunk.rows() as u64;
+        let mut locations = self.locations.get_mut();
+        for (row, key) in keys.into_iter().enumerate() {
+            // A dead row's key stays.
+            if !replaces.get(row).copied().unwrap_or(false) || self.keys.find(low(key), |found| *found == key).is_none()
+            {
+                self.keys.insert_unique(low(key), key, |key| low(*key));
+            }
+            if let Some(locations) = &mut locations {
+                locate(locations, key, at, row as u32);
+            }
+        }
+        self.rows += rows;
         self.bytes += chunk.bytes;
         self.since.get_or_insert(elapsed);
         self.chunks.push(Arc::new(chunk));
+    }
+
+    /// Makes room for a row that takes another's place: the one that is here, if it is, is dead. Says whether a sealed
+    /// or committed row is to be replaced.
+    fn replace(&mut self, key: u128) -> bool {
+        if !self.holds(key) {
+            return true;
+        }
+        let found = self.locations().find(low(key), |(found, ..)| *found == key).copied();
+        // What is held is located.
+        let Some((_, at, row)) = found else { return true };
+        let chunk = &self.chunks[at as usize];
+        let was_replacing = chunk.is_replacing(row as usize);
+        self.dead.entry(at).or_insert_with(|| vec![false; chunk.rows()])[row as usize] = true;
+        self.rows -= 1;
+        self.hidden -= u64::from(was_replacing);
+        was_replacing
+    }
+
+    fn is_dead(&self, chunk: u32, row: usize) -> bool {
+        self.dead.get(&chunk).is_some_and(|dead| dead[row])
+    }
+
+    fn locations(&self) -> &Locations {
+        self.locations.get_or_init(|| {
+            let mut locations = Locations::with_capacity(self.keys.len());
+            for (at, chunk) in self.chunks.iter().enumerate() {
+                for row in (0..chunk.rows()).filter(|row| !self.is_dead(at as u32, *row)) {
+                    if let Some(key) = chunk.key(row) {
+                        locate(&mut locations, key, at as u32, row as u32);
+                    }
+                }
+            }
+            locations
+        })
+    }
+
+    /// Returns where the row with this key is.
+    pub(crate) fn locate(&self, key: u128) -> Option<(Arc<Chunk>, u32)> {
+        if !self.holds(key) {
+            return None;
+        }
+        let (_, at, row) = self.locations().find(low(key), |(found, ..)| *found == key)?;
+        Some((self.chunks[*at as usize].clone(), *row))
+    }
+
+    /// Returns the chunks, with the rows that views show if they don't show all.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = (Arc<Chunk>, Option<BooleanArray>)> {
+        self.chunks.iter().enumerate().map(|(at, chunk)| {
+            let (at, is_whole) = (at as u32, chunk.replacing.is_empty());
+            let shown = (!is_whole || self.dead.contains_key(&at)).then(|| {
+                let rows = (0..chunk.rows()).map(|row| Some(!chunk.is_replacing(row) && !self.is_dead(at, row)));
+                rows.collect()
+            });
+            (chunk.clone(), shown)
+        })
+    }
+
+    /// Returns the rows that take the place of sealed or committed ones, by place.
+    pub(crate) fn replacing(&self) -> BTreeMap<Place, Replacing> {
+        let mut replacing: BTreeMap<Place, Replacing> = BTreeMap::new();
+        if self.hidden == 0 {
+            return replacing;
+        }
+        for (at, chunk) in self.chunks.iter().enumerate() {
+            for row in (0..chunk.replacing.len()).filter(|row| chunk.replacing[*row] && !self.is_dead(at as u32, *row))
+            {
+                let (Some(id), time) = (chunk.ids.get(row), chunk.times[row]) else { continue };
+                let place = replacing
+                    .entry(chunk.place(row))
+                    .or_insert_with(|| Replacing { ids: HashSet::new(), times: (time, time) });
+                place.ids.insert(*id);
+                place.times = (place.times.0.min(time), place.times.1.max(time));
+            }
+        }
+        replacing
+    }
+
+    /// Whether rows of a partition are here.
+    pub(crate) fn touches(&self, key: partition::Key) -> bool {
+        self.chunks.iter().any(|chunk| chunk.places.iter().any(|place| place.partition() == key))
+    }
+
+    /// Returns how many rows of a place came late.
+    pub(crate) fn late_at(&self, place: Place) -> u64 {
+        self.chunks.iter().filter_map(|chunk| chunk.late.get(&place)).sum()
     }
 
     /// Returns the rows by place, in the order of places.
@@ -150,7 +299,11 @@ impl Buffer {
         let mut gathered: Vec<Gathered> = Vec::new();
         for (at, chunk) in self.chunks.iter().enumerate() {
             let mut local: Vec<Option<usize>> = vec![None; chunk.places.len()];
+            let dead = self.dead.get(&(at as u32));
             for (row, place_of) in chunk.place_of.iter().enumerate() {
+                if dead.is_some_and(|dead| dead[row]) {
+                    continue;
+                }
                 let slot = &mut local[*place_of as usize];
                 let to = *slot.get_or_insert_with(|| {
                     let place = chunk.places[*place_of as usize];
@@ -171,6 +324,12 @@ fn low(key: u128) -> u64 {
     key as u64
 }
 
+/// Says where a key's row is by now.
+fn locate(locations: &mut Locations, key: u128, chunk: u32, row: u32) {
+    let entry = locations.entry(low(key), |(found, ..)| *found == key, |(key, ..)| low(*key));
+    entry.insert((key, chunk, row));
+}
+
 /// A set of keys of one batch.
 #[derive(Default)]
 pub(crate) struct Keys {
@@ -189,6 +348,10 @@ impl Keys {
             self.table.insert_unique(low(key), key, |key| low(*key));
         }
         is_new
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
     }
 
     pub(crate) fn holds(&self, key: u128) -> bool {

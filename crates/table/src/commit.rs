@@ -24,15 +24,20 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::PutMode;
 use object_store::path::Path;
 use tokio::sync::Semaphore;
+use weir_types::Tally;
 
 use crate::buffer::{self, Gathered};
+use crate::compact;
 use crate::error::{CommitError, FileError};
 use crate::file::DataFile;
 use crate::filter::Filter;
-use crate::log::{Add, Change};
-use crate::outcome::Committed;
-use crate::place::Place;
-use crate::table::{Sealed, Table, Writing};
+use crate::log::{Add, Change, Rows};
+use crate::outcome::{Committed, SourceId};
+use crate::output::UnderWay;
+use crate::place::{Layout, Place};
+use crate::rewrite::Rewritten;
+use crate::table::{Sealed, Table, Writing, Written};
+use crate::witness::PlaceChange;
 use crate::writer::{Finished, SAMPLE_ROWS, Writer};
 
 /// Attempts to write one data file.
@@ -41,6 +46,8 @@ const UPLOADS_MAX: u32 = 4;
 const BACKOFF: Duration = Duration::from_millis(50);
 /// Data files that are written at once: encoding takes the processors, and waiting for the store nothing.
 const WRITES_AT_ONCE: usize = 8;
+/// How often files that other writers exchanged are looked for and rewritten again.
+const REWRITES_MAX: u32 = 5;
 /// Commits between two checkpoints of the Delta log.
 const CHECKPOINT_COMMITS: u64 = 50;
 
@@ -68,33 +75,65 @@ impl Table {
         Ok(committed)
     }
 
-    async fn commit_one(&self, writing: &mut Writing) -> Result<Committed, CommitError> {
+    /// Commits the sealed buffer, or seals the open one and commits it.
+    pub(crate) async fn commit_one(&self, writing: &mut Writing) -> Result<Committed, CommitError> {
         let Some(sealed) = self.seal() else { return Ok(self.nothing()) };
-        let adds = match &writing.written {
-            Some(adds) => adds.clone(),
-            None => {
-                let adds = Arc::new(self.write_buffer(&sealed).await?);
-                writing.written = Some(adds.clone());
-                adds
+        if writing.written.is_none() {
+            writing.written = Some(self.write_buffer(&sealed).await?);
+        }
+        for _ in 0..REWRITES_MAX {
+            let Written { adds, places, rewritten } = self.rewritten(writing, &sealed).await?;
+            let (adds, removes, places) = match rewritten {
+                None => (adds, Arc::default(), places),
+                Some(Rewritten { adds: more, removes, places, .. }) => {
+                    (Arc::new(adds.iter().chain(more.iter()).cloned().collect()), removes, places)
+                }
+            };
+            let committed = self.transact(writing, |commits| {
+                let state = self.state();
+                // Another writer exchanged the files that were rewritten: they must be found again.
+                if !removes.iter().all(|path| state.files.has(path)) {
+                    return None;
+                }
+                // A position that a replaced partition moved on meanwhile stays there.
+                let moved = |(source, position): &(&SourceId, &u64)| {
+                    state.committed.get(*source).is_none_or(|committed| committed < *position)
+                };
+                let positions = sealed.positions.iter().filter(moved);
+                Some(Change::Rows(Rows {
+                    adds: adds.clone(),
+                    removes: removes.clone(),
+                    positions: positions.map(|(source, position)| (source.clone(), *position)).collect(),
+                    commits: commits + 1,
+                    changed: places.iter().map(|change| change.place.partition()).collect(),
+                    places: places.clone(),
+                    is_buffer: true,
+                }))
+            });
+            if committed.await? {
+                return Ok(Committed {
+                    version: self.state().version,
+                    rows: sealed.buffer.rows,
+                    files: adds.len() as u64,
+                    bytes: adds.iter().map(|add| add.file.size).sum(),
+                });
             }
-        };
-        self.transact(writing, |commits| {
-            let state = self.state();
-            let moved =
-                sealed.positions.iter().filter(|(source, position)| state.committed.get(*source) != Some(position));
-            Some(Change::Rows {
-                adds: adds.clone(),
-                positions: moved.map(|(source, position)| (source.clone(), *position)).collect(),
-                commits: commits + 1,
-            })
-        })
-        .await?;
-        Ok(Committed {
-            version: self.state().version,
-            rows: sealed.buffer.rows,
-            files: adds.len() as u64,
-            bytes: adds.iter().map(|add| add.file.size).sum(),
-        })
+        }
+        Err(CommitError::Contended { table: self.spec.name.clone(), attempts: REWRITES_MAX })
+    }
+
+    /// Rewrites what the sealed buffer's rows replace, unless that was done and still holds.
+    async fn rewritten(&self, writing: &mut Writing, sealed: &Arc<Sealed>) -> Result<Written, CommitError> {
+        let Some(written) = &mut writing.written else { return Ok(Written::default()) };
+        if sealed.buffer.hidden == 0 {
+            return Ok(written.clone());
+        }
+        let is_current = written.rewritten.as_ref().is_some_and(|rewritten| rewritten.is_current(&self.state()));
+        if !is_current {
+            written.rewritten = None;
+            written.rewritten = Some(self.rewrite_replaced(sealed, &written.places).await?);
+        }
+        Ok(written.clone())
     }
 
     fn nothing(&self) -> Committed {
@@ -117,7 +156,7 @@ impl Table {
     }
 
     /// Writes a data file per place.
-    async fn write_buffer(&self, sealed: &Arc<Sealed>) -> Result<Vec<Add>, FileError> {
+    async fn write_buffer(&self, sealed: &Arc<Sealed>) -> Result<Written, FileError> {
         let columns = self.columns();
         let failed = |source| FileError { verb: "write", path: self.folder.clone(), source: Box::new(source) };
         let batches: Arc<[RecordBatch]> = buffer::widened(&sealed.buffer.chunks, &columns).map_err(failed)?.into();
@@ -129,10 +168,21 @@ impl Table {
                 let place = gathered.place;
                 let finished = self.encode(sealed.clone(), batches, columns.clone(), gathered).await?;
                 drop(permit);
-                self.store_file(place, &columns, finished).await
+                let change = PlaceChange {
+                    place,
+                    added: finished.tally,
+                    removed: Tally::default(),
+                    late: sealed.buffer.late_at(place),
+                    replaced: 0,
+                };
+                Ok((self.store_file(place, &columns, finished).await?, change))
             }
         });
-        stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await
+        let written: Result<Vec<_>, FileError> =
+            stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await;
+        let (adds, mut places): (Vec<_>, Vec<_>) = written?.into_iter().unzip();
+        places.sort_unstable_by_key(|change| change.place);
+        Ok(Written { adds: Arc::new(adds), places: Arc::new(places), rewritten: None })
     }
 
     async fn encode(
@@ -143,6 +193,10 @@ impl Table {
         mut gathered: Gathered,
     ) -> Result<Finished, FileError> {
         let scheme = (!self.spec.unique_by.is_empty()).then(|| self.scheme.clone());
+        // Rows without a usable time are in the order of their arrival alone.
+        let order = self.spec.order();
+        let by_time = gathered.place.day.is_some() && order.iter().eq(self.spec.partition_by.column());
+        let notes = if by_time { compact::notes(&order, None) } else { Vec::new() };
         let folder = self.folder.clone();
         let failed = move |source: Box<dyn std::error::Error + Send + Sync>| FileError {
             verb: "write",
@@ -153,7 +207,7 @@ impl Table {
         let work = move || -> Result<Finished, Box<dyn std::error::Error + Send + Sync>> {
             gathered.sort();
             let sample = gathered.sample(&batches, SAMPLE_ROWS)?;
-            let mut writer = Writer::new(columns, &sample)?;
+            let mut writer = Writer::new(columns, &sample)?.with_notes(notes);
             if let Some(scheme) = scheme {
                 writer = writer.with_filter(gathered.rows.len() as u64, &scheme);
                 writer.write_ids(gathered.ids(&sealed.buffer.chunks));
@@ -167,9 +221,9 @@ impl Table {
     }
 
     async fn store_file(&self, place: Place, columns: &SchemaRef, finished: Finished) -> Result<Add, FileError> {
-        let Finished { bytes, rows, statistics, filter } = finished;
+        let Finished { bytes, rows, statistics, filter, .. } = finished;
         let size = bytes.len() as u64;
-        let (path, location) = self.upload(place, bytes.into()).await?;
+        let (path, location, _) = self.upload(place, bytes.into()).await?;
         self.remember(&path, filter);
         let times = self.spec.partition_by.column().and_then(|column| statistics.times(columns, column));
         let file = DataFile { location, path, size, rows: Some(rows), place, times, modified: self.env.now() };
@@ -185,21 +239,25 @@ impl Table {
 
     /// Returns a name that no file has had.
     pub(crate) fn name_file(&self, place: Place) -> (String, Path) {
-        let name =
-            format!("{}part-{:016x}{:016x}.parquet", self.layout.folder(place), self.env.random(), self.env.random());
-        let location = name.split('/').fold(self.folder.clone(), |folder, part| folder.join(part));
-        (name, location)
+        let name = (u128::from(self.env.random()) << 64) | u128::from(self.env.random());
+        self.named_file(place, name)
+    }
+
+    /// Returns the path of a file that has a name already, and where in the store it is.
+    pub(crate) fn named_file(&self, place: Place, name: u128) -> (String, Path) {
+        name_in(&self.folder, self.layout, place, name, "")
     }
 
     /// Stores a whole file. Every attempt has its own name: one that failed may yet arrive.
-    async fn upload(&self, place: Place, bytes: Bytes) -> Result<(String, Path), FileError> {
+    pub(crate) async fn upload(&self, place: Place, bytes: Bytes) -> Result<(String, Path, UnderWay), FileError> {
         let mut backoff = BACKOFF;
         let mut tried = 0;
         loop {
             tried += 1;
             let (path, location) = self.name_file(place);
+            let under_way = UnderWay::new(&self.uploads, &location);
             match self.store.put_opts(&location, bytes.clone().into(), PutMode::Create.into()).await {
-                Ok(_) => return Ok((path, location)),
+                Ok(_) => return Ok((path, location, under_way)),
                 Err(error) if tried < UPLOADS_MAX => {
                     tracing::warn!(table = %self.spec.name, path = %location, %error, tried, "a data file was not taken; trying again");
                 }
@@ -223,4 +281,11 @@ impl Table {
             Err(error) => tracing::warn!(table = %self.spec.name, %error, "no checkpoint was written"),
         }
     }
+}
+
+/// Returns a file's path, as the log has it, and where in the store it is.
+pub(crate) fn name_in(folder: &Path, layout: Layout, place: Place, name: u128, suffix: &str) -> (String, Path) {
+    let name = format!("{}part-{name:032x}{suffix}.parquet", layout.folder(place));
+    let location = name.split('/').fold(folder.clone(), |folder, part| folder.join(part));
+    (name, location)
 }

@@ -62,6 +62,8 @@ pub(crate) struct PutIfAbsent {
     pub(crate) env: Env,
     pub(crate) runtime: Handle,
     pub(crate) attempt: AttemptSlot,
+    /// Actions behind the kernel's, as lines of JSON.
+    pub(crate) appended: Bytes,
 }
 
 impl PutIfAbsent {
@@ -93,7 +95,9 @@ impl Committer for PutIfAbsent {
         commit: CommitMetadata,
     ) -> KernelResult<CommitResponse> {
         let url = commit.published_commit_path()?;
-        let bytes = Bytes::from(to_json_bytes(actions)?);
+        let mut bytes = to_json_bytes(actions)?;
+        bytes.extend_from_slice(&self.appended);
+        let bytes = Bytes::from(bytes);
         let size = bytes.len() as u64;
         let attempt = Attempt { path: Path::from_url_path(url.path())?, bytes };
         *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());

@@ -8,6 +8,7 @@ use weir_types::TableName;
 
 use crate::outcome::SourceId;
 use crate::spec::SpecError;
+use crate::witness::WitnessError;
 
 /// A data file that could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,15 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
+    /// What other writers did since the last commit can't be noted.
+    #[error("note in table `{table}` what other writers changed")]
+    Note {
+        /// The table.
+        table: TableName,
+        /// Why.
+        #[source]
+        source: Box<CommitError>,
+    },
     /// The Delta log can't be read or written.
     #[error("open the Delta log of table `{table}` in `{root}`")]
     Log {
@@ -109,6 +119,32 @@ pub enum GrowError {
         /// The type that was asked for.
         wants: String,
     },
+    /// A column of the id would become something whose ids are others.
+    #[error(
+        "column `{column}` of table `{table}` is {has}, and can't become {wants}, since rows are unique by it: their ids \
+         would be others. Give the new table another name, and replay into it"
+    )]
+    OfId {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// Its type in the table.
+        has: String,
+        /// The type that was asked for.
+        wants: String,
+    },
+    /// A change needs files to be written anew, which the table does not allow.
+    #[error(
+        "{change} in table `{table}`, for which its files have to be written anew: remove `evolve = \"append\"`, or give \
+         the new column another name"
+    )]
+    NeedsRewriting {
+        /// The table.
+        table: TableName,
+        /// The change, in words.
+        change: String,
+    },
     /// Another writer changed the table.
     #[error("another writer owns table `{table}` since version {version}")]
     Fenced {
@@ -128,6 +164,31 @@ pub enum GrowError {
     },
 }
 
+/// Why files were not written anew for new columns. Rows are as they were; the next call goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReshapeError {
+    /// A column can't be stored.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The columns that the table has by now can't become the wanted ones.
+    #[error(transparent)]
+    Grow(#[from] GrowError),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The Delta log could not be changed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// Other writers went on changing files.
+    #[error("rewrite the files of table `{table}`: other writers changed them {rounds} times meanwhile")]
+    Contended {
+        /// The table.
+        table: TableName,
+        /// How often it was tried.
+        rounds: u32,
+    },
+}
+
 /// Why a batch was not taken. The table is as it was, and the positions too.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
@@ -140,6 +201,14 @@ pub enum AppendError {
         bytes: u64,
         /// The limit.
         bytes_max: u64,
+    },
+    /// The files have to be written anew first: [`Table::reshape`](crate::Table::reshape).
+    #[error("table `{table}` takes no rows yet: {reshaping}")]
+    Reshaping {
+        /// The table.
+        table: TableName,
+        /// What is to be done.
+        reshaping: Box<crate::evolution::Reshaping>,
     },
     /// The batch has a column that the table has not: [`Table::grow`](crate::Table::grow) first.
     #[error("a batch for table `{table}` has the unknown column `{column}`")]
@@ -203,6 +272,15 @@ pub enum CommitError {
     /// A data file could not be written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The witness could not note it: see [`Witness`](crate::Witness).
+    #[error("commit to table `{table}`")]
+    Witness {
+        /// The table.
+        table: TableName,
+        /// Why.
+        #[source]
+        source: WitnessError,
+    },
     /// Other writers were always faster.
     #[error("commit to table `{table}`: {attempts} versions were taken by other writers meanwhile")]
     Contended {
@@ -222,15 +300,173 @@ pub enum CommitError {
     },
 }
 
-/// Why files were not merged. The table's rows are as they were.
+/// Why a partition was not replaced.
 #[derive(Debug, thiserror::Error)]
-pub enum MergeError {
+pub enum ReplaceError {
+    /// The table has no such partition: a day, and an hour of 0 to 23 if it is partitioned by hour, or neither.
+    #[error("table `{table}` has no partition like {partition}")]
+    NoSuchPartition {
+        /// The table.
+        table: TableName,
+        /// What was asked for.
+        partition: String,
+    },
+    /// A row's event time puts it into another partition.
+    #[error("a row for partition {partition} of table `{table}` belongs to {belongs}")]
+    Elsewhere {
+        /// The table.
+        table: TableName,
+        /// The partition to replace.
+        partition: String,
+        /// The row's.
+        belongs: String,
+    },
+    /// Two rows have one id.
+    #[error("the rows for partition {partition} of table `{table}` have one id twice: group by all of {unique_by}")]
+    Repeat {
+        /// The table.
+        table: TableName,
+        /// The partition to replace.
+        partition: String,
+        /// The columns of the id.
+        unique_by: String,
+    },
+    /// So many rows can't be told apart in memory.
+    #[error(
+        "the rows for partition {partition} of table `{table}` are more than {rows_max}: use smaller partitions, or \
+         raise `buffer_bytes_max`"
+    )]
+    TooMany {
+        /// The table.
+        table: TableName,
+        /// The partition to replace.
+        partition: String,
+        /// How many may be.
+        rows_max: u64,
+    },
+    /// The rows could not be had.
+    #[error("get the rows for partition {partition} of table `{table}`")]
+    Rows {
+        /// The table.
+        table: TableName,
+        /// The partition to replace.
+        partition: String,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A batch is not in the table's form.
+    #[error(transparent)]
+    Batch(#[from] AppendError),
+    /// A source went back.
+    #[error("source `{source_id}` of table `{table}` was read up to {has}, and is given as {given}")]
+    Backwards {
+        /// The table.
+        table: TableName,
+        /// The source.
+        source_id: SourceId,
+        /// The table's position.
+        has: u64,
+        /// The position given.
+        given: u64,
+    },
+    /// A data file could not be written or read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The transaction failed, or is not known to have happened.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// Why an audit came to no end.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The folder can't be listed, or a file of the log can't be read.
+    #[error("list the files of table `{table}`")]
+    Store {
+        /// The table.
+        table: TableName,
+        /// Why.
+        #[source]
+        source: object_store::Error,
+    },
+    /// The Delta log can't be read.
+    #[error("read the Delta log of table `{table}`")]
+    Log {
+        /// The table.
+        table: TableName,
+        /// Why.
+        #[source]
+        source: KernelError,
+    },
+    /// A data file can't be read now. One that is missing or damaged is a finding, and no error.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Why files were not compacted. The table's rows are as they were; it is due again.
+#[derive(Debug, thiserror::Error)]
+pub enum CompactError {
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
     /// The Delta log could not be changed.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// What does not fit in memory could not be spilled.
+    #[error("compact table `{table}`: spill into `{folder}`; make room there, or raise the memory of compactions")]
+    Scratch {
+        /// The table.
+        table: TableName,
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Rows could not be brought into form.
+    #[error("bring rows into order")]
+    Columns {
+        /// Why.
+        #[source]
+        source: arrow::error::ArrowError,
+    },
+    /// Files of other writers hold more rows than repeats can be looked for in.
+    #[error(
+        "a partition of table `{table}` has {rows} rows, and repeats can be removed from {rows_max} at most: give the          table more `buckets`, or partition it by hour"
+    )]
+    TooManyRows {
+        /// The table.
+        table: TableName,
+        /// Its rows.
+        rows: u64,
+        /// The limit.
+        rows_max: u64,
+    },
+    /// What was written is not what was read. Nothing was committed.
+    #[error(
+        "compacting table `{table}` made {has} rows of {wants}; the files were left as they are: this is a bug in weir"
+    )]
+    Count {
+        /// The table.
+        table: TableName,
+        /// Rows that should have come out.
+        wants: u64,
+        /// Rows that did.
+        has: u64,
+    },
+    /// A thread of it panicked.
+    #[error("a thread that compacts table `{table}` ended")]
+    Thread {
+        /// The table.
+        table: TableName,
+        /// How.
+        #[source]
+        source: tokio::task::JoinError,
+    },
+    /// It was given up, since whoever asked for it is gone.
+    #[error("the compaction was ended")]
+    Stopped,
 }
 
 /// Why a vacuum stopped. What it deleted until then was dead.

@@ -15,6 +15,9 @@ pub(crate) const LENGTH_KEY: &str = "weir.ids.length";
 /// another key says nothing.
 pub(crate) const SCHEME_KEY: &str = "weir.ids.scheme";
 
+/// Footer entry: the sum of the ids modulo 2^128, as 32 hexadecimal digits.
+pub(crate) const SUM_KEY: &str = "weir.ids.sum";
+
 /// Bits of a filter per id: -8 / ln(1 - p^(1/8)), where p = 10^-5 is how often it may fail to exclude one. A failure
 /// costs reading the id columns of a file. Source: the Parquet format's "Bloom Filter", sizing.
 const BITS_PER_ID: f64 = 29.6;

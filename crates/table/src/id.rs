@@ -125,6 +125,17 @@ impl Values {
     }
 }
 
+/// Whether values of two types have one id if they are equal.
+pub(crate) fn same_kind(a: &DataType, b: &DataType) -> bool {
+    use DataType::{Decimal128, Float32, Float64, Int8, Int16, Int32, Int64};
+    let is_int = |of: &DataType| matches!(of, Int8 | Int16 | Int32 | Int64);
+    match (a, b) {
+        (Float32 | Float64, Float32 | Float64) => true,
+        (Decimal128(_, a), Decimal128(_, b)) => a == b,
+        (a, b) => a == b || is_int(a) && is_int(b),
+    }
+}
+
 fn with_length(kind: u8, bytes: &[u8], out: &mut Vec<u8>) {
     out.push(kind);
     out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());

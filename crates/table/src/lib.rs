@@ -51,23 +51,38 @@
 //! ```
 
 mod append;
+mod audit;
 mod buffer;
 mod cache;
 mod columns;
 mod commit;
 mod committer;
+mod compact;
 mod error;
+mod evolution;
+mod evolve;
 mod file;
 mod filter;
+mod finality;
+mod footer;
+mod foreign;
+mod generation;
 mod grow;
 mod id;
+mod identify;
 mod local;
 mod log;
-mod merge;
+mod metadata;
 mod open;
 mod outcome;
+mod output;
+mod partition;
 mod place;
 mod reader;
+mod replace;
+mod replacing;
+mod reshape;
+mod rewrite;
 mod route;
 mod spec;
 mod statistics;
@@ -75,14 +90,26 @@ mod table;
 mod time;
 mod transact;
 mod vacuum;
+mod values;
+mod witness;
 mod writer;
 
-pub use error::{AppendError, CommitError, FileError, GrowError, MergeError, OpenError, VacuumError};
+pub use audit::{Audit, FINDINGS_MAX, Finding, Known};
+pub use compact::{Due, Work};
+pub use error::{
+    AppendError, AuditError, CommitError, CompactError, FileError, GrowError, OpenError, ReplaceError, ReshapeError,
+    VacuumError,
+};
+pub use evolution::{ColumnChange, ColumnPath, Evolution, Reshaping, Rewriting};
 pub use file::DataFile;
+pub use finality::Lifecycle;
+pub use identify::Keys;
 pub use local::LocalStore;
-pub use outcome::{Appended, Committed, Merged, Pending, Reason, Refused, SourceId, Stats, Vacuumed, View};
+pub use outcome::{Appended, Committed, Compacted, Pending, Reason, Refused, SourceId, Stats, Vacuumed, View};
+pub use partition::Partition;
 pub use place::{BUCKET_COLUMN, DAY_COLUMN, HOUR_COLUMN, Place};
-pub use spec::{PartitionBy, Rule, Spec, SpecError};
+pub use spec::{Keep, PartitionBy, Rule, Spec, SpecError};
 pub use table::Table;
 pub use vacuum::KEEP_MAX;
+pub use witness::{PlaceChange, Prepared, Witness, WitnessError};
 pub use writer::writer_properties;

@@ -3,13 +3,14 @@
 //! The kernel blocks; all of it runs on blocking threads here. Its own reads go through a small runtime of its own, so
 //! that it works whatever runtime a caller has. Versions are put by [`PutIfAbsent`].
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, LazyLock, PoisonError};
 
 use arrow::array::{
     Array, AsArray, Int64Array, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray,
 };
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
+use bytes::Bytes;
 use delta_kernel::engine::arrow_conversion::{TryFromArrow, TryFromKernel};
 use delta_kernel::engine::arrow_data::{ArrowEngineData, EngineDataArrowExt};
 use delta_kernel::expressions::ColumnName;
@@ -17,7 +18,7 @@ use delta_kernel::scan::{ScanMetadata, StatsOptions};
 use delta_kernel::schema::{DataType as KernelType, StructField, StructType};
 use delta_kernel::transaction::create_table::create_table;
 use delta_kernel::transaction::data_layout::DataLayout;
-use delta_kernel::transaction::{CommitResult, UpdateTableOperation};
+use delta_kernel::transaction::{CommitResult, Transaction, UpdateTableOperation};
 use delta_kernel::{FilteredEngineData, KernelError, Snapshot, SnapshotRef};
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use delta_kernel_default_engine::{DefaultEngine, DefaultEngineBuilder};
@@ -31,17 +32,28 @@ use weir_env::Env;
 use crate::columns::Addition;
 use crate::committer::{self, AttemptSlot, Found, PutIfAbsent};
 use crate::file::DataFile;
+use crate::metadata;
 use crate::outcome::SourceId;
+use crate::partition;
 use crate::place::{BUCKET_COLUMN, DAY_COLUMN, HOUR_COLUMN, Layout};
 use crate::statistics;
+use crate::witness::PlaceChange;
 
 /// What the log names as the writer.
 const ENGINE_INFO: &str = concat!("weir/", env!("CARGO_PKG_VERSION"));
+/// What the name of a writer that is a weir begins with.
+pub(crate) const ENGINE_NAME: &str = "weir/";
 /// The application transaction that counts commits of rows: it tells two writers apart even if they read different
 /// sources.
 const COMMITS_APP: &str = "weir";
+/// What the log calls a change of columns with all of its files.
+pub(crate) const RESHAPE: &str = "REWRITE COLUMNS";
 /// Before a source's name: its application transaction.
 const SOURCE_APP: &str = "weir/";
+/// Before a partition's name: the number of the last commit of rows that changed its rows.
+const CHANGED_APP: &str = "weir:changed/";
+/// The version of the last commit of rows: what came after it was not looked through for other writers' rows.
+const SEEN_APP: &str = "weir:seen";
 
 /// The kernel's own threads: few, since they only wait for the store.
 const ENGINE_THREADS: usize = 2;
@@ -79,6 +91,36 @@ pub(crate) struct Contents {
     pub(crate) positions: BTreeMap<SourceId, u64>,
     /// How many commits of rows there were.
     pub(crate) commits: u64,
+    /// Per partition the number of the last commit of rows that changed its rows.
+    pub(crate) changed: BTreeMap<partition::Key, u64>,
+    /// The version of the last commit of rows; none if there was none, or an older weir made it.
+    pub(crate) seen: Option<u64>,
+}
+
+/// The application transactions of a version.
+#[derive(Default)]
+struct Applications {
+    positions: BTreeMap<SourceId, u64>,
+    commits: Option<u64>,
+    changed: BTreeMap<partition::Key, u64>,
+    seen: Option<u64>,
+}
+
+impl Applications {
+    /// Takes one, unless a newer one was taken: the newest comes first.
+    fn take(&mut self, app: &str, version: u64) {
+        if app == COMMITS_APP {
+            self.commits.get_or_insert(version);
+        } else if app == SEEN_APP {
+            self.seen.get_or_insert(version);
+        } else if let Some(name) = app.strip_prefix(CHANGED_APP) {
+            if let Some(key) = partition::parse(name) {
+                self.changed.entry(key).or_insert(version);
+            }
+        } else if let Some(source) = app.strip_prefix(SOURCE_APP) {
+            self.positions.entry(SourceId::new(source)).or_insert(version);
+        }
+    }
 }
 
 /// What files are described by.
@@ -90,6 +132,7 @@ pub(crate) struct Shape {
 }
 
 /// A file to add.
+#[derive(Clone)]
 pub(crate) struct Add {
     pub(crate) file: DataFile,
     pub(crate) statistics: statistics::Statistics,
@@ -99,11 +142,37 @@ pub(crate) struct Add {
 #[derive(Clone)]
 pub(crate) enum Change {
     /// Rows and positions.
-    Rows { adds: Arc<Vec<Add>>, positions: BTreeMap<SourceId, u64>, commits: u64 },
+    Rows(Rows),
     /// Files for other files with the same rows.
     Replace { adds: Arc<Vec<Add>>, removes: HashSet<String> },
     /// Columns.
     Columns(Vec<Addition>),
+    /// Columns, and all files for files in their form. `fills` says that rows have values that they had not.
+    Reshape {
+        adds: Arc<Vec<Add>>,
+        removes: HashSet<String>,
+        columns: SchemaRef,
+        properties: Vec<(&'static str, String)>,
+        fills: bool,
+    },
+}
+
+/// What a commit of rows changes.
+#[derive(Clone, Default)]
+pub(crate) struct Rows {
+    pub(crate) adds: Arc<Vec<Add>>,
+    /// The names of the files that it removes.
+    pub(crate) removes: Arc<HashSet<String>>,
+    /// Sources that it moves.
+    pub(crate) positions: BTreeMap<SourceId, u64>,
+    /// Its number.
+    pub(crate) commits: u64,
+    /// The partitions whose rows it changes.
+    pub(crate) changed: BTreeSet<partition::Key>,
+    /// What it changes in each place, for the witness.
+    pub(crate) places: Arc<Vec<PlaceChange>>,
+    /// Whether it stores the sealed buffer.
+    pub(crate) is_buffer: bool,
 }
 
 /// How a transaction ended.
@@ -189,6 +258,7 @@ impl Log {
             env: self.env.clone(),
             runtime: ENGINE_RUNTIME.handle().clone(),
             attempt,
+            appended: Bytes::new(),
         })
     }
 
@@ -212,14 +282,16 @@ impl Log {
         for scanned in self.scan(snapshot)? {
             self.read_files(scanned?, layout, event_time, &mut files)?;
         }
-        let (positions, commits) = self.read_positions(snapshot)?;
+        let Applications { positions, commits, changed, seen } = self.read_applications(snapshot)?;
         Ok(Contents {
             version: snapshot.version(),
             columns: Self::columns(snapshot)?,
             partition_columns: snapshot.table_configuration().metadata().partition_columns().to_vec(),
             files,
             positions,
-            commits,
+            commits: commits.unwrap_or(0),
+            changed,
+            seen,
         })
     }
 
@@ -277,29 +349,22 @@ impl Log {
         Ok(Path::from_url_path(url.path())?)
     }
 
-    fn read_positions(&self, snapshot: &SnapshotRef) -> Result<(BTreeMap<SourceId, u64>, u64), KernelError> {
+    fn read_applications(&self, snapshot: &SnapshotRef) -> Result<Applications, KernelError> {
         let txn = StructType::try_new([
             StructField::nullable("appId", KernelType::STRING),
             StructField::nullable("version", KernelType::LONG),
         ])?;
         let schema = Arc::new(StructType::try_new([StructField::nullable("txn", txn)])?);
-        let mut positions = BTreeMap::new();
-        let mut commits = None;
+        let mut applications = Applications::default();
         for actions in snapshot.log_segment().read_actions(self.engine.as_ref(), schema)? {
             let batch = actions?.actions.try_into_record_batch()?;
             let txn = struct_of(&batch, "txn")?;
             let (apps, versions) = (text_of(txn, "appId")?, long_of(txn, "version")?);
             for row in (0..batch.num_rows()).filter(|row| txn.is_valid(*row) && apps.is_valid(*row)) {
-                let version = u64::try_from(versions.value(row)).unwrap_or(0);
-                // The newest comes first.
-                if apps.value(row) == COMMITS_APP {
-                    commits.get_or_insert(version);
-                } else if let Some(source) = apps.value(row).strip_prefix(SOURCE_APP) {
-                    positions.entry(SourceId::new(source)).or_insert(version);
-                }
+                applications.take(apps.value(row), u64::try_from(versions.value(row)).unwrap_or(0));
             }
         }
-        Ok((positions, commits.unwrap_or(0)))
+        Ok(applications)
     }
 
     /// Returns the files that were removed after `since` (milliseconds since 1970), as far as the log remembers.
@@ -337,7 +402,7 @@ impl Log {
         let running = self.running.clone().lock_owned().await;
         let work = move |log: &Self| {
             let _running = running;
-            log.transact(snapshot, change, &shape, log.committer(attempt))
+            log.transact(snapshot, change, &shape, attempt)
         };
         self.blocking(work).await.unwrap_or_else(Outcome::Failed)
     }
@@ -366,46 +431,56 @@ impl Log {
         snapshot: SnapshotRef,
         change: Change,
         shape: &Shape,
-        committer: Box<PutIfAbsent>,
+        attempt: AttemptSlot,
     ) -> Result<Outcome, KernelError> {
         let engine = self.engine.as_ref();
         let add = |adds: &[Add]| add_batch(adds, shape);
+        let mut committer = self.committer(attempt);
+        // The kernel does not know what is added to its commit: what it makes of it is not what was committed.
+        let mut reload = false;
         let transaction = match change {
-            Change::Rows { adds, positions, commits } => {
-                let mut builder = snapshot.update_table(UpdateTableOperation::StreamingUpdate, ENGINE_INFO, true);
-                builder = builder.with_transaction_id(COMMITS_APP, to_version(commits)?);
-                for (source, position) in positions {
+            Change::Rows(rows) => {
+                let operation = UpdateTableOperation::StreamingUpdate;
+                let mut builder = snapshot.clone().update_table(operation, ENGINE_INFO, true);
+                builder = builder.with_transaction_id(COMMITS_APP, to_version(rows.commits)?);
+                builder = builder.with_transaction_id(SEEN_APP, to_version(snapshot.version() + 1)?);
+                for (source, position) in rows.positions {
                     builder = builder.with_transaction_id(format!("{SOURCE_APP}{source}"), to_version(position)?);
                 }
+                for key in rows.changed {
+                    let app = format!("{CHANGED_APP}{}", partition::name(key));
+                    builder = builder.with_transaction_id(app, to_version(rows.commits)?);
+                }
                 let mut transaction = builder.build(engine, committer)?;
-                if !adds.is_empty() {
-                    transaction.add_files(Box::new(add(&adds)?));
+                if !self.remove(&mut transaction, &snapshot, &rows.removes)? {
+                    return Ok(Outcome::Conflict);
+                }
+                if !rows.adds.is_empty() {
+                    transaction.add_files(Box::new(add(&rows.adds)?));
                 }
                 transaction
             }
             Change::Replace { adds, removes } => {
                 let builder = snapshot.clone().update_table(UpdateTableOperation::Optimize, ENGINE_INFO, false);
                 let mut transaction = builder.build(engine, committer)?;
-                let mut missing = removes.len();
-                for scanned in self.scan(&snapshot)? {
-                    let (data, selected) = scanned?.scan_files.into_parts();
-                    let batch = data.try_into_record_batch()?;
-                    let rows = ScanRows::of(&batch)?;
-                    let chosen: Vec<bool> = (0..batch.num_rows())
-                        .map(|row| selected.get(row).copied().unwrap_or(true) && removes.contains(rows.path.value(row)))
-                        .collect();
-                    let count = chosen.iter().filter(|chosen| **chosen).count();
-                    missing = missing.saturating_sub(count);
-                    if count > 0 {
-                        transaction
-                            .remove_files(FilteredEngineData::try_new(Box::new(ArrowEngineData::new(batch)), chosen)?);
-                    }
-                }
-                if missing > 0 {
-                    // Another writer replaced some of them.
+                if !self.remove(&mut transaction, &snapshot, &removes)? {
                     return Ok(Outcome::Conflict);
                 }
                 transaction.add_files(Box::new(add(&adds)?));
+                transaction
+            }
+            Change::Reshape { adds, removes, columns, properties, fills } => {
+                committer.appended = metadata::action(&snapshot, &columns, &shape.layout.fields(), &properties)?;
+                reload = true;
+                let operation = UpdateTableOperation::Custom(RESHAPE.to_owned());
+                let builder = snapshot.clone().update_table(operation, ENGINE_INFO, fills);
+                let mut transaction = builder.build(engine, committer)?;
+                if !self.remove(&mut transaction, &snapshot, &removes)? {
+                    return Ok(Outcome::Conflict);
+                }
+                if !adds.is_empty() {
+                    transaction.add_files(Box::new(add_batch(&adds, &Shape { columns, ..shape.clone() })?));
+                }
                 transaction
             }
             Change::Columns(additions) => {
@@ -421,14 +496,41 @@ impl Log {
             CommitResult::Committed(committed) => {
                 let since_checkpoint = committed.post_commit_stats().commits_since_checkpoint;
                 let snapshot = match committed.post_commit_snapshot() {
-                    Some(snapshot) => snapshot.clone(),
-                    None => Snapshot::builder_for(&self.root).build(engine)?,
+                    Some(snapshot) if !reload => snapshot.clone(),
+                    _ => Snapshot::builder_for(&self.root).build(engine)?,
                 };
                 Ok(Outcome::Committed { snapshot, since_checkpoint })
             }
             CommitResult::Conflicted(_) => Ok(Outcome::Conflict),
             CommitResult::Retryable(retryable) => Err(retryable.error),
         }
+    }
+
+    /// Removes files; false if another writer removed some of them before.
+    fn remove(
+        &self,
+        transaction: &mut Transaction,
+        snapshot: &SnapshotRef,
+        removes: &HashSet<String>,
+    ) -> Result<bool, KernelError> {
+        if removes.is_empty() {
+            return Ok(true);
+        }
+        let mut missing = removes.len();
+        for scanned in self.scan(snapshot)? {
+            let (data, selected) = scanned?.scan_files.into_parts();
+            let batch = data.try_into_record_batch()?;
+            let rows = ScanRows::of(&batch)?;
+            let chosen: Vec<bool> = (0..batch.num_rows())
+                .map(|row| selected.get(row).copied().unwrap_or(true) && removes.contains(rows.path.value(row)))
+                .collect();
+            let count = chosen.iter().filter(|chosen| **chosen).count();
+            missing = missing.saturating_sub(count);
+            if count > 0 {
+                transaction.remove_files(FilteredEngineData::try_new(Box::new(ArrowEngineData::new(batch)), chosen)?);
+            }
+        }
+        Ok(missing == 0)
     }
 
     /// Writes a checkpoint of a version.

@@ -3,10 +3,11 @@
 //! What can't change is stored in the table's Delta configuration when it is made, under `weir.`: the format's version,
 //! the key of its ids, the columns of the ids, the partitioning and the number of buckets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use delta_kernel::KernelError;
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -22,6 +23,7 @@ use crate::log::{self, Contents, Log};
 use crate::place::Layout;
 use crate::spec::{PartitionBy, Spec};
 use crate::table::{Files, Opened, State, Table, Writing};
+use crate::witness::Witness;
 
 /// The version of what this module stores, of ids, and of filters.
 const FORMAT: &str = "1";
@@ -44,6 +46,30 @@ impl Table {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(spec: Spec, store: Arc<dyn ObjectStore>, root: Url, env: Env) -> Result<Self, OpenError> {
+        Self::open_with(spec, store, root, env, None).await
+    }
+
+    /// Opens a table whose commits of rows are told to a witness before they become durable: see [`Witness`].
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_witnessed(
+        spec: Spec,
+        store: Arc<dyn ObjectStore>,
+        root: Url,
+        env: Env,
+        witness: Arc<dyn Witness>,
+    ) -> Result<Self, OpenError> {
+        Self::open_with(spec, store, root, env, Some(witness)).await
+    }
+
+    async fn open_with(
+        spec: Spec,
+        store: Arc<dyn ObjectStore>,
+        root: Url,
+        env: Env,
+        witness: Option<Arc<dyn Witness>>,
+    ) -> Result<Self, OpenError> {
         spec.validate()?;
         let (root, folder) = folder_of(&spec, root)?;
         make_local(&spec, &root).await?;
@@ -60,7 +86,8 @@ impl Table {
             }
         };
         let found = snapshot.table_properties().unknown_properties.clone();
-        let key = check(&spec, &root, &found)?;
+        let stored = Log::columns(&snapshot).map_err(failed)?;
+        let key = check(&spec, &root, &found, &stored)?;
         let contents = log.contents(snapshot.clone(), layout, spec.partition_by.column().map(str::to_owned)).await;
         let contents = contents.map_err(|source| unfit(&spec, &root, source))?;
         if !log::has_layout(&contents.partition_columns, layout) {
@@ -73,21 +100,29 @@ impl Table {
         }
         let hasher = Hasher::new(key);
         let scheme = scheme(&hasher, &spec).map_err(|source| failed(source.into()))?;
-        let Contents { version, columns, files, positions, commits, .. } = contents;
-        let writing = Writing { snapshot, commits, written: None, in_flight: None, since_checkpoint: 0 };
+        let Contents { version, columns, files, positions, commits, changed, seen, .. } = contents;
+        let foreign = BTreeSet::new();
+        let writing = Writing { snapshot, commits, written: None, in_flight: None, foreign, since_checkpoint: 0 };
         let state = State {
             version,
             columns,
             files: Files::new(files),
+            commits,
+            changed: Arc::new(changed),
             committed: positions.clone(),
             positions,
             sealed: None,
             open: Buffer::default(),
             fenced: None,
+            waiting: None,
         };
         let wants = spec.columns.clone();
-        let table = Self::assemble(Opened { spec, layout, hasher, scheme, log, store, folder, env, writing, state });
-        table.grow(wants).await?;
+        let table =
+            Self::assemble(Opened { spec, layout, hasher, scheme, log, store, folder, env, witness, writing, state });
+        if !table.plan_reshape()? {
+            table.grow(wants).await?;
+        }
+        table.note_foreign_since(seen).await.map_err(|error| table.not_open(error))?;
         Ok(table)
     }
 }
@@ -121,9 +156,13 @@ async fn make_local(spec: &Spec, root: &Url) -> Result<(), OpenError> {
 }
 
 fn properties(spec: &Spec, key: u128) -> Vec<(&'static str, String)> {
+    let own = [(FORMAT_KEY, FORMAT.to_owned()), (ID_KEY, format!("{key:032x}"))];
+    own.into_iter().chain(fixed_properties(spec)).collect()
+}
+
+/// What can't change, but that its columns may get other names.
+pub(crate) fn fixed_properties(spec: &Spec) -> Vec<(&'static str, String)> {
     vec![
-        (FORMAT_KEY, FORMAT.to_owned()),
-        (ID_KEY, format!("{key:032x}")),
         (UNIQUE_BY, unique_by(spec)),
         (PARTITION_BY, partitioning(&spec.partition_by)),
         (BUCKETS, spec.buckets.to_string()),
@@ -143,7 +182,7 @@ fn partitioning(partition_by: &PartitionBy) -> String {
 }
 
 /// Checks what was fixed when the table was made, and returns the key of its ids.
-fn check(spec: &Spec, root: &Url, found: &HashMap<String, String>) -> Result<[u8; 16], OpenError> {
+fn check(spec: &Spec, root: &Url, found: &HashMap<String, String>, stored: &Schema) -> Result<[u8; 16], OpenError> {
     let foreign = |reason: String| OpenError::Foreign { table: spec.name.clone(), root: root.to_string(), reason };
     let value = |key: &str| {
         found.get(key).ok_or_else(|| {
@@ -158,20 +197,38 @@ fn check(spec: &Spec, root: &Url, found: &HashMap<String, String>) -> Result<[u8
             "it has format {format}, and this weir knows {FORMAT}: use the weir that made it, or a newer one"
         )));
     }
+    // Columns may have got other names since.
+    let before = Spec {
+        unique_by: spec.unique_by.iter().map(|column| stored_name(spec, stored, column)).collect(),
+        partition_by: match &spec.partition_by {
+            PartitionBy::None => PartitionBy::None,
+            PartitionBy::Day(column) => PartitionBy::Day(stored_name(spec, stored, column)),
+            PartitionBy::Hour(column) => PartitionBy::Hour(stored_name(spec, stored, column)),
+        },
+        ..spec.clone()
+    };
     let wanted = [
-        ("unique_by", UNIQUE_BY, unique_by(spec)),
-        ("partition_by", PARTITION_BY, partitioning(&spec.partition_by)),
-        ("buckets", BUCKETS, spec.buckets.to_string()),
+        ("unique_by", UNIQUE_BY, unique_by(spec), unique_by(&before)),
+        ("partition_by", PARTITION_BY, partitioning(&spec.partition_by), partitioning(&before.partition_by)),
+        ("buckets", BUCKETS, spec.buckets.to_string(), spec.buckets.to_string()),
     ];
-    for (setting, key, wants) in wanted {
+    for (setting, key, wants, before) in wanted {
         let has = value(key)?;
-        if *has != wants {
+        if *has != wants && *has != before {
             return Err(OpenError::Fixed { table: spec.name.clone(), setting, has: has.clone(), wants });
         }
     }
     let key = value(ID_KEY)?;
     let key = u128::from_str_radix(key, 16).map_err(|_| foreign(format!("its `{ID_KEY}` is no hexadecimal number")))?;
     Ok(key.to_be_bytes())
+}
+
+/// Returns the name under which a column is stored so far.
+fn stored_name(spec: &Spec, stored: &Schema, column: &str) -> String {
+    let is_there = |name: &str| stored.field_with_name(name).is_ok();
+    let old = spec.evolution.renamed.get([column.to_owned()].as_slice()).into_iter().flatten();
+    let found = std::iter::once(column).chain(old.map(String::as_str)).find(|name| is_there(name));
+    found.unwrap_or(column).to_owned()
 }
 
 /// Names the columns, and the key by a hash that doesn't give it away.

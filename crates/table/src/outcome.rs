@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::file::DataFile;
+use crate::place::Place;
 
 /// What rows came from, such as `stream/flights/0`. Delta's application transaction id is `weir/` and this.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,13 +33,16 @@ impl fmt::Display for SourceId {
     }
 }
 
-/// What became of a batch: `added + repeats + refused.len()` is its number of rows.
+/// What became of a batch: `added + repeats + replaced + refused.len()` is its number of rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Appended {
     /// Rows that are in the buffer now.
     pub added: u64,
-    /// Rows whose id was there already. They were dropped.
+    /// Rows whose id was there already. They were dropped: as all are where the first stays, and where the last does,
+    /// those whose values are all equal.
     pub repeats: u64,
+    /// Rows that take the place of an older one with the same id and other values.
+    pub replaced: u64,
     /// Rows that came late, kept or not; repeats are not counted.
     pub late: u64,
     /// Rows without a usable event time, kept or not; repeats are not counted.
@@ -103,20 +107,26 @@ pub struct Pending {
     pub moved: bool,
 }
 
-/// What merging did.
+/// What a compaction did. All nothing if there was nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Merged {
+pub struct Compacted {
+    /// Where.
+    pub place: Option<Place>,
     /// Files that were replaced.
     pub files_in: u64,
     /// Files that replace them.
     pub files_out: u64,
     /// Rows that were rewritten.
     pub rows: u64,
+    /// Rows that were left out, since another has their id.
+    pub removed: u64,
     /// Bytes of the replaced files.
     pub bytes_in: u64,
     /// Bytes of the new files.
     pub bytes_out: u64,
-    /// Whether another call would find more to merge.
+    /// Bytes that did not fit in memory and were spilled meanwhile.
+    pub spilled: u64,
+    /// Whether there is more to compact.
     pub more: bool,
 }
 
@@ -148,6 +158,8 @@ pub struct Stats {
     pub added: u64,
     /// Repeats dropped.
     pub repeats: u64,
+    /// Rows that took an older one's place.
+    pub replaced: u64,
     /// Late rows.
     pub late: u64,
     /// Rows without a usable event time.
@@ -176,6 +188,9 @@ pub struct View {
     pub files: Arc<[Arc<DataFile>]>,
     /// The rows behind the last commit, in batches of `schema`.
     pub buffered: Vec<RecordBatch>,
+    /// Buffered rows that are to take the place of committed ones. They are not in `buffered`, and the committed rows
+    /// are still in `files`: a commit, and then another view, shows them.
+    pub hidden: u64,
     /// How far each source was read, the buffered rows included: the next sequence number.
     pub positions: BTreeMap<SourceId, u64>,
 }

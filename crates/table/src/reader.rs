@@ -48,6 +48,16 @@ impl Reader {
         Ok(Self { input, metadata, file })
     }
 
+    /// Returns the footer.
+    pub(crate) fn metadata(&self) -> &ParquetMetaData {
+        self.metadata.metadata()
+    }
+
+    /// Returns the footer as decoding wants it.
+    pub(crate) fn into_metadata(self) -> ArrowReaderMetadata {
+        self.metadata
+    }
+
     /// Returns how many rows the footer says there are.
     pub(crate) fn rows(&self) -> u64 {
         u64::try_from(self.metadata.metadata().file_metadata().num_rows()).unwrap_or(0)
@@ -76,16 +86,37 @@ impl Reader {
         table: &TableName,
         columns: &SchemaRef,
     ) -> Result<BoxStream<'static, Result<RecordBatch, FileError>>, FileError> {
+        self.stream(None, table, columns)
+    }
+
+    /// Streams the rows of one row group, likewise.
+    pub(crate) fn group_as(
+        self,
+        group: usize,
+        table: &TableName,
+        columns: &SchemaRef,
+    ) -> Result<BoxStream<'static, Result<RecordBatch, FileError>>, FileError> {
+        self.stream(Some(group), table, columns)
+    }
+
+    fn stream(
+        self,
+        group: Option<usize>,
+        table: &TableName,
+        columns: &SchemaRef,
+    ) -> Result<BoxStream<'static, Result<RecordBatch, FileError>>, FileError> {
         let file = self.file;
         let roots = self.metadata.parquet_schema().root_schema().get_fields();
         let wanted = roots.iter().enumerate().filter(|(_, root)| columns.field_with_name(root.name()).is_ok());
         let mask =
             ProjectionMask::roots(self.metadata.parquet_schema(), wanted.map(|(index, _)| index).collect::<Vec<_>>());
-        let stream = ParquetRecordBatchStreamBuilder::new_with_metadata(self.input, self.metadata)
+        let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(self.input, self.metadata)
             .with_batch_size(BATCH_ROWS)
-            .with_projection(mask)
-            .build()
-            .map_err(|source| failed(&file, source))?;
+            .with_projection(mask);
+        if let Some(group) = group {
+            builder = builder.with_row_groups(vec![group]);
+        }
+        let stream = builder.build().map_err(|source| failed(&file, source))?;
         let (table, columns) = (table.clone(), columns.clone());
         Ok(stream
             .map(move |batch| {
@@ -116,7 +147,7 @@ impl Reader {
     }
 }
 
-fn failed(file: &DataFile, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> FileError {
+pub(crate) fn failed(file: &DataFile, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> FileError {
     FileError { verb: "read", path: file.location.clone(), source: source.into() }
 }
 

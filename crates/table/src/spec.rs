@@ -3,11 +3,13 @@
 //! Plain values, checked by [`Spec::validate`] without I/O. Components (store, clock) are given to
 //! [`Table::open`](crate::Table::open) apart.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use weir_types::TableName;
 
+use crate::evolution::Evolution;
 use crate::{columns, time};
 
 /// Buckets of one table.
@@ -15,6 +17,19 @@ pub const BUCKETS_MAX: u32 = 1024;
 
 /// Columns of one table, nested ones not counted.
 pub const COLUMNS_MAX: usize = 2000;
+
+/// What a compaction can't do with less of.
+const COMPACT_BYTES_MIN: u64 = 1 << 20;
+
+/// Which of the rows with one id stays, in the order of their arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// The first: later ones are dropped.
+    #[default]
+    First,
+    /// The last: it takes the place of the earlier one, if any value differs.
+    Last,
+}
 
 /// How rows are spread over partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +80,8 @@ pub struct Spec {
     /// The columns that make a row unique within its partition. Fixed when the table is made. Empty: rows are not
     /// deduplicated. Default: empty.
     pub unique_by: Vec<String>,
+    /// Which of the rows with one id stays. Default: the first.
+    pub keep: Keep,
     /// How old a row's event time may be before the row counts as late. Default: no limit.
     pub lookback: Option<Duration>,
     /// What happens to late rows. Default: kept and counted.
@@ -79,12 +96,26 @@ pub struct Spec {
     pub commit_bytes: u64,
     /// The size that merging aims at. Default: 256 MiB.
     pub target_file_bytes: u64,
+    /// The columns that compaction sorts a partition's rows by, nulls first; rows that are equal in all stay in the
+    /// order of their arrival. Default, and empty: the event time, or the order of arrival in tables without one.
+    pub sort_by: Vec<String>,
+    /// How often a partition that keeps changing is rebuilt. Default: an hour.
+    pub compact_every: Duration,
+    /// Memory that one compaction sorts and searches in; what needs more spills. Default: 256 MiB.
+    pub compact_bytes: u64,
+    /// A folder where compactions spill, emptied by the caller when nothing runs. Default: none; then a new one in the
+    /// system's folder for temporary files.
+    pub scratch: Option<PathBuf>,
     /// The buffered bytes beyond which an append is refused until a commit made room. Default: 512 MiB.
     pub buffer_bytes_max: u64,
     /// Memory for filters of files. Default: 64 MiB.
     pub filter_cache_bytes: u64,
-    /// Memory for ids of files in which repeats were found. Default: 64 MiB.
+    /// Memory for ids of files in which repeats were found. Once rows take others' places, as much again for their values.
+    /// Default: 64 MiB.
     pub id_cache_bytes: u64,
+    /// How the columns of a table that is there follow `columns`. Default: files are rewritten where a wider type needs
+    /// it; nothing was renamed, and new columns are null in older rows.
+    pub evolution: Evolution,
 }
 
 /// Settings that contradict themselves, or name a column that is not there.
@@ -155,6 +186,16 @@ pub enum SpecError {
         /// Its Arrow type.
         data_type: String,
     },
+    /// A column to sort by is nested.
+    #[error("table `{table}` can't be sorted by `{column}`, which is {data_type}: only plain values have an order")]
+    SortType {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// Its Arrow type.
+        data_type: String,
+    },
     /// A column is named twice.
     #[error("`{setting}` of table `{table}` names `{column}` twice")]
     Twice {
@@ -188,15 +229,21 @@ impl Spec {
             partition_by: PartitionBy::None,
             buckets: 1,
             unique_by: Vec::new(),
+            keep: Keep::First,
             lookback: None,
             late: Rule::Keep,
             timeless: Rule::Keep,
             freshness: Duration::from_secs(5),
             commit_bytes: 128 << 20,
             target_file_bytes: 256 << 20,
+            sort_by: Vec::new(),
+            compact_every: Duration::from_secs(3600),
+            compact_bytes: 256 << 20,
+            scratch: None,
             buffer_bytes_max: 512 << 20,
             filter_cache_bytes: 64 << 20,
             id_cache_bytes: 64 << 20,
+            evolution: Evolution::default(),
         }
     }
 
@@ -213,10 +260,12 @@ impl Spec {
         columns::stored_schema(&self.name, &self.columns)?;
         self.validate_partitioning()?;
         self.validate_id()?;
+        self.validate_order()?;
         let ranges = [
             ("buckets", u64::from(self.buckets), 1, u64::from(BUCKETS_MAX)),
             ("commit_bytes", self.commit_bytes, 1, self.buffer_bytes_max),
             ("target_file_bytes", self.target_file_bytes, 1 << 10, 8 << 30),
+            ("compact_bytes", self.compact_bytes, COMPACT_BYTES_MIN, 1 << 40),
             ("buffer_bytes_max", self.buffer_bytes_max, 1, u64::MAX),
         ];
         for (setting, value, least, most) in ranges {
@@ -265,6 +314,31 @@ impl Spec {
             }
         }
         Ok(())
+    }
+
+    fn validate_order(&self) -> Result<(), SpecError> {
+        for (index, column) in self.sort_by.iter().enumerate() {
+            let data_type = self.type_of("sort_by", column)?;
+            if columns::stored_type(data_type).unwrap_or(DataType::Null).is_nested() {
+                return Err(SpecError::SortType {
+                    table: self.name.clone(),
+                    column: column.clone(),
+                    data_type: data_type.to_string(),
+                });
+            }
+            if self.sort_by[..index].contains(column) {
+                return Err(SpecError::Twice { table: self.name.clone(), setting: "sort_by", column: column.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the columns that files are sorted by; none: the order of arrival.
+    pub(crate) fn order(&self) -> Vec<String> {
+        match self.partition_by.column() {
+            Some(column) if self.sort_by.is_empty() => vec![column.to_owned()],
+            _ => self.sort_by.clone(),
+        }
     }
 
     fn type_of(&self, setting: &'static str, column: &str) -> Result<&DataType, SpecError> {

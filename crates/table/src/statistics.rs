@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray, StructArray};
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, TimeUnit};
 use chrono::DateTime;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics as Chunk;
 
 use crate::time::DAY_US;
@@ -56,15 +56,42 @@ impl Statistics {
     /// Returns the event times' range in microseconds.
     pub(crate) fn times(&self, schema: &Schema, column: &str) -> Option<(i64, i64)> {
         let index = schema.index_of(column).ok()?;
-        let micros = |value: &Value| match value {
-            Value::Int(millis) => Some(millis.saturating_mul(1000)),
-            Value::Day(day) => Some(i64::from(*day) * DAY_US),
-            Value::Micros(micros) => Some(*micros),
-            Value::Float(_) | Value::Text(_) => None,
-        };
         let (least, most) = self.columns.get(index)?.range.as_ref()?;
-        Some((micros(least)?, micros(most)?))
+        Some((least.to_micros()?, most.to_micros()?))
     }
+}
+
+impl Value {
+    /// Returns the microseconds that an event time stands for.
+    fn to_micros(&self) -> Option<i64> {
+        match self {
+            Self::Int(millis) => Some(millis.saturating_mul(1000)),
+            Self::Day(day) => Some(i64::from(*day) * DAY_US),
+            Self::Micros(micros) => Some(*micros),
+            Self::Float(_) | Self::Text(_) => None,
+        }
+    }
+}
+
+/// Returns the ends of a row group's event times in microseconds; none if they are not known, or some are null.
+pub(crate) fn times_of_group(event_time: &Field, group: &RowGroupMetaData) -> Option<(i64, i64)> {
+    let path = |column: &&ColumnChunkMetaData| {
+        let parts = column.column_path().parts();
+        parts.len() == 1 && parts[0] == *event_time.name()
+    };
+    let chunk = group.columns().iter().find(path)?.statistics()?;
+    if chunk.null_count_opt() != Some(0) {
+        return None;
+    }
+    let (least, most) = ends(event_time.data_type(), chunk)?;
+    Some((least.to_micros()?, most.to_micros()?))
+}
+
+/// Returns which of a file's leaf columns a plain top-level column is.
+pub(crate) fn leaf_of(schema: &Schema, column: &str) -> Option<usize> {
+    let index = schema.index_of(column).ok()?;
+    let before = &schema.fields()[..index];
+    (!schema.field(index).data_type().is_nested()).then(|| before.iter().map(|field| leaves(field.data_type())).sum())
 }
 
 fn leaves(data_type: &DataType) -> usize {

@@ -1,16 +1,16 @@
 //! The table: its parts, and the order in which they are locked.
 //!
 //! ```text
-//!   merging  (one merge or vacuum at a time)
+//!   merging  (shared by compactions, one per place, and vacuums; alone: rewriting all files)
 //!     writing  (one transaction at a time: the Delta snapshot, what is sealed and written)
-//!   appending  (one append at a time)
-//!       state  (moments only: files, buffers, positions; never held while waiting)
+//!       appending  (one append at a time; a partition is not replaced during one)
+//!         state  (moments only: files, buffers, positions; never held while waiting)
 //! ```
 //!
 //! A commit seals the open buffer and writes it while appends go on into a new one; sealed rows stay visible to views
 //! and to the search for repeats until the commit turned them into files, in one step.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,13 +23,20 @@ use weir_env::Env;
 use crate::buffer::Buffer;
 use crate::cache::Cache;
 use crate::committer::AttemptSlot;
+use crate::compact::Busy;
 use crate::file::DataFile;
 use crate::filter::Filter;
+use crate::footer::{FOOTER_CACHE_BYTES, Footer};
 use crate::id::Hasher;
 use crate::log::{Add, Log};
 use crate::outcome::{Pending, SourceId, Stats, View};
+use crate::output::Uploads;
+use crate::partition;
 use crate::place::{Layout, Place};
+use crate::rewrite::Rewritten;
 use crate::spec::Spec;
+use crate::values::Held;
+use crate::witness::{PlaceChange, Witness};
 
 /// A table, open for appending by this process alone. All operations may run at once.
 pub struct Table {
@@ -42,13 +49,25 @@ pub struct Table {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) folder: Path,
     pub(crate) env: Env,
-    pub(crate) merging: tokio::sync::Mutex<()>,
+    /// Compactions and vacuums share it; who rewrites every file has it alone.
+    pub(crate) merging: tokio::sync::RwLock<()>,
+    /// Places that are being compacted.
+    pub(crate) busy: Busy,
+    /// Files that are the only ones of their places, and in order.
+    pub(crate) settled: Mutex<HashSet<String>>,
     pub(crate) writing: tokio::sync::Mutex<Writing>,
     pub(crate) appending: tokio::sync::Mutex<()>,
     state: Mutex<State>,
+    versions: tokio::sync::watch::Sender<u64>,
     pub(crate) filters: Cache<Filter>,
     pub(crate) ids: Cache<[u128]>,
+    pub(crate) footers: Cache<Footer>,
+    /// Values of rows in files, by row group: see [`crate::values`].
+    pub(crate) held: Cache<Held>,
+    pub(crate) values_key: [u8; 16],
+    pub(crate) uploads: Uploads,
     pub(crate) counters: Counters,
+    pub(crate) witness: Option<Arc<dyn Witness>>,
 }
 
 /// What a transaction needs and changes.
@@ -56,19 +75,44 @@ pub(crate) struct Writing {
     pub(crate) snapshot: SnapshotRef,
     /// Commits of rows in the snapshot, by any writer.
     pub(crate) commits: u64,
-    /// The files of the sealed buffer, once they are all written.
-    pub(crate) written: Option<Arc<Vec<Add>>>,
+    /// What of the sealed buffer is in files by now.
+    pub(crate) written: Option<Written>,
     /// A transaction of which it is not known yet whether it happened.
     pub(crate) in_flight: Option<InFlight>,
+    /// Partitions whose rows another writer changed: the next commit of rows notes it.
+    pub(crate) foreign: BTreeSet<partition::Key>,
     pub(crate) since_checkpoint: u64,
+}
+
+/// A sealed buffer that is in files, which no version names yet.
+#[derive(Clone, Default)]
+pub(crate) struct Written {
+    pub(crate) adds: Arc<Vec<Add>>,
+    pub(crate) places: Arc<Vec<PlaceChange>>,
+    /// What its rows replace; none if that was not done yet.
+    pub(crate) rewritten: Option<Rewritten>,
+}
+
+impl Written {
+    /// Returns all files, rewritten ones included.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Add> {
+        self.adds.iter().chain(self.rewritten.iter().flat_map(|rewritten| rewritten.adds.iter()))
+    }
 }
 
 /// A transaction of which it is not known yet whether it happened: it runs, or failed, or its caller was dropped.
 pub(crate) struct InFlight {
     /// What it put, or tried to; none if it did not come so far.
     pub(crate) attempt: AttemptSlot,
-    /// Whether it was the sealed buffer's.
-    pub(crate) is_of_rows: bool,
+    /// What it did, if it was about rows and happened.
+    pub(crate) rows: Option<Own>,
+}
+
+/// What a commit of rows of ours does beside adding and removing files.
+#[derive(Clone)]
+pub(crate) struct Own {
+    pub(crate) positions: BTreeMap<SourceId, u64>,
+    pub(crate) is_buffer: bool,
 }
 
 /// What readers and appends see.
@@ -77,6 +121,10 @@ pub(crate) struct State {
     /// The table's columns, without the partition columns.
     pub(crate) columns: SchemaRef,
     pub(crate) files: Files,
+    /// Commits of rows, as of the last one.
+    pub(crate) commits: u64,
+    /// Per partition the number of the last commit of rows that changed its rows.
+    pub(crate) changed: Arc<BTreeMap<partition::Key, u64>>,
     /// As of the last commit.
     pub(crate) committed: BTreeMap<SourceId, u64>,
     /// The sealed and the open buffer included.
@@ -85,6 +133,8 @@ pub(crate) struct State {
     pub(crate) open: Buffer,
     /// The first version that another writer made, if one did.
     pub(crate) fenced: Option<u64>,
+    /// A change of columns that files have to follow first.
+    pub(crate) waiting: Option<Arc<crate::reshape::Waiting>>,
 }
 
 /// A buffer that a commit is about.
@@ -123,6 +173,10 @@ impl Files {
         &self.list
     }
 
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.list.iter().any(|file| file.path == path)
+    }
+
     pub(crate) fn at(&self, place: Place) -> &[Arc<DataFile>] {
         self.by_place.get(&place).map_or(&[], Vec::as_slice)
     }
@@ -137,6 +191,7 @@ impl Files {
 pub(crate) struct Counters {
     pub(crate) added: AtomicU64,
     pub(crate) repeats: AtomicU64,
+    pub(crate) replaced: AtomicU64,
     pub(crate) late: AtomicU64,
     pub(crate) timeless: AtomicU64,
     pub(crate) refused: AtomicU64,
@@ -167,16 +222,21 @@ pub(crate) struct Opened {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) folder: Path,
     pub(crate) env: Env,
+    pub(crate) witness: Option<Arc<dyn Witness>>,
     pub(crate) writing: Writing,
     pub(crate) state: State,
 }
 
 impl Table {
     pub(crate) fn assemble(opened: Opened) -> Self {
-        let Opened { spec, layout, hasher, scheme, log, store, folder, env, writing, state } = opened;
+        let Opened { spec, layout, hasher, scheme, log, store, folder, env, witness, writing, state } = opened;
         Self {
             filters: Cache::new(spec.filter_cache_bytes),
             ids: Cache::new(spec.id_cache_bytes),
+            footers: Cache::new(FOOTER_CACHE_BYTES),
+            held: Cache::new(spec.id_cache_bytes),
+            values_key: ((u128::from(env.random()) << 64) | u128::from(env.random())).to_be_bytes(),
+            uploads: Uploads::default(),
             spec,
             layout,
             hasher,
@@ -185,11 +245,15 @@ impl Table {
             store,
             folder,
             env,
-            merging: tokio::sync::Mutex::new(()),
+            merging: tokio::sync::RwLock::new(()),
+            busy: Busy::default(),
+            settled: Mutex::default(),
             writing: tokio::sync::Mutex::new(writing),
             appending: tokio::sync::Mutex::new(()),
+            versions: tokio::sync::watch::Sender::new(state.version),
             state: Mutex::new(state),
             counters: Counters::default(),
+            witness,
         }
     }
 
@@ -199,6 +263,23 @@ impl Table {
 
     pub(crate) fn event_time(&self) -> Option<String> {
         self.spec.partition_by.column().map(str::to_owned)
+    }
+
+    /// Tells whoever watches that readers see another version.
+    pub(crate) fn announce(&self) {
+        let version = self.state().version;
+        self.versions.send_if_modified(|known| std::mem::replace(known, version) != version);
+    }
+
+    /// Returns the version that readers see, and wakes whoever waits for another one.
+    pub fn watch(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.versions.subscribe()
+    }
+
+    /// Returns what tells this table from another one that was made in its place: a table that was deleted and made again
+    /// counts its commits anew.
+    pub fn identity(&self) -> &str {
+        &self.scheme
     }
 
     /// Returns the settings that the table was opened with.
@@ -241,23 +322,25 @@ impl Table {
         }
     }
 
-    /// Returns a consistent picture for queries. It costs no copy of rows.
+    /// Returns a consistent picture for queries. It costs no copy of rows, but where some are replaced.
     pub fn view(&self) -> View {
-        let (columns, version, files, positions, chunks) = {
+        let (columns, version, files, positions, chunks, hidden) = {
             let state = self.state();
-            let sealed = state.sealed.iter().flat_map(|sealed| &sealed.buffer.chunks);
-            let chunks: Vec<_> = sealed.chain(&state.open.chunks).cloned().collect();
-            (state.columns.clone(), state.version, state.files.list().clone(), state.positions.clone(), chunks)
+            let buffers = || state.sealed.iter().map(|sealed| &sealed.buffer).chain([&state.open]);
+            let chunks: Vec<_> = buffers().flat_map(Buffer::shown).collect();
+            let hidden = buffers().map(|buffer| buffer.hidden).sum();
+            (state.columns.clone(), state.version, state.files.list().clone(), state.positions.clone(), chunks, hidden)
         };
         let schema = self.schema_of(&columns);
         let buffered =
-            chunks.iter().map(|chunk| chunk.to_view(&columns, &schema, self.layout)).collect::<Result<_, _>>();
+            chunks.iter().map(|(chunk, shown)| chunk.to_view(&columns, &schema, self.layout, shown.as_ref()));
+        let buffered = buffered.collect::<Result<_, _>>();
         #[expect(
             clippy::expect_used,
             reason = "a buffered batch has a schema that the table had, and schemas only grow"
         )]
         let buffered = buffered.expect("buffered batches fit the table's schema");
-        View { version, schema, files, buffered, positions }
+        View { version, schema, files, buffered, hidden, positions }
     }
 
     /// Returns the counters.
@@ -274,6 +357,7 @@ impl Table {
             bytes: files.iter().map(|file| file.size).sum(),
             added: count(&self.counters.added),
             repeats: count(&self.counters.repeats),
+            replaced: count(&self.counters.replaced),
             late: count(&self.counters.late),
             timeless: count(&self.counters.timeless),
             refused: count(&self.counters.refused),

@@ -11,6 +11,7 @@
 //! read can be built.
 
 use std::collections::HashSet;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -19,13 +20,13 @@ use object_store::path::Path;
 
 use crate::error::VacuumError;
 use crate::outcome::Vacuumed;
-use crate::table::Table;
+use crate::table::{Table, Written};
 
 /// The longest time for which replaced files can be kept: the Delta log forgets removed files after a week.
 pub const KEEP_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The folder of the Delta log.
-const LOG_FOLDER: &str = "_delta_log";
+pub(crate) const LOG_FOLDER: &str = "_delta_log";
 /// Commits without a checkpoint that make a vacuum write one.
 const CHECKPOINT_COMMITS: u64 = 10;
 
@@ -43,7 +44,7 @@ impl Table {
         if keep > KEEP_MAX {
             return Err(VacuumError::Keep { table: self.spec.name.clone(), keep });
         }
-        let _one = self.merging.lock().await;
+        let _shared = self.merging.read().await;
         let cutoff = self.env.now().before(keep).0;
         let failed = |source| VacuumError::Store { table: self.spec.name.clone(), source };
         let log_failed = |source| VacuumError::Log { table: self.spec.name.clone(), source };
@@ -69,7 +70,8 @@ impl Table {
                 writing.snapshot = fresh;
             }
             let mut live: HashSet<Path> = self.state().files.list().iter().map(|file| file.location.clone()).collect();
-            live.extend(writing.written.iter().flat_map(|adds| adds.iter()).map(|add| add.file.location.clone()));
+            live.extend(writing.written.iter().flat_map(Written::all).map(|add| add.file.location.clone()));
+            live.extend(self.uploads.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
             (writing.snapshot.clone(), live)
         };
         let removed = self.log.removed_since(snapshot, cutoff).await;
@@ -123,7 +125,7 @@ fn is_old(object: &ObjectMeta, cutoff: i64) -> bool {
 }
 
 /// Returns the version that a file of the log is of.
-fn version_of(path: &Path) -> Option<u64> {
+pub(crate) fn version_of(path: &Path) -> Option<u64> {
     let (version, _) = path.filename()?.split_once('.')?;
     (version.len() == 20).then(|| version.parse().ok())?
 }

@@ -9,13 +9,14 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
+use weir_types::Tally;
 
 use crate::filter::{self, Filter};
 use crate::id::Hasher;
-use crate::statistics::Statistics;
+use crate::statistics::{self, Statistics};
 
 /// Rows of one row group at most.
 const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
@@ -30,6 +31,8 @@ const SAMPLE_ROWS_MIN: usize = 512;
 const DISTINCT_PERCENT: usize = 95;
 /// What the footer names as the writer.
 const CREATED_BY: &str = concat!("weir version ", env!("CARGO_PKG_VERSION"));
+/// What the footers of all files that weir wrote begin their writer's name with.
+pub(crate) const CREATED_BY_WEIR: &str = "weir version ";
 
 /// Returns how data files are written, but for what depends on their rows. Public so that a benchmark can write the
 /// same files without a table.
@@ -60,12 +63,22 @@ pub(crate) fn hardly_repeats(sample: &ArrayRef) -> bool {
     distinct.len() * 100 > sample.len() * DISTINCT_PERCENT
 }
 
+/// How a compaction writes.
+pub(crate) struct Options<'a> {
+    /// Encoded bytes of one row group at most.
+    pub(crate) row_group_bytes: usize,
+    /// The columns that the rows are in the order of.
+    pub(crate) sorted_by: &'a [String],
+}
+
 /// A Parquet file that is being written. Bytes come out as row groups fill.
 pub(crate) struct Writer {
     parquet: ArrowWriter<Vec<u8>>,
     filter: Option<(Filter, String)>,
     schema: SchemaRef,
     rows: u64,
+    /// The wrapping sum of the ids.
+    sum: u128,
 }
 
 /// A file's end, and what there is to know about it.
@@ -73,6 +86,8 @@ pub(crate) struct Finished {
     /// The bytes behind those that [`Writer::take`] returned.
     pub(crate) bytes: Vec<u8>,
     pub(crate) rows: u64,
+    /// The rows, and the sum of their ids.
+    pub(crate) tally: Tally,
     pub(crate) statistics: Statistics,
     pub(crate) filter: Option<Filter>,
 }
@@ -80,7 +95,29 @@ pub(crate) struct Finished {
 impl Writer {
     /// A file without a filter, of rows like those of `sample`.
     pub(crate) fn new(schema: SchemaRef, sample: &RecordBatch) -> Result<Self, ParquetError> {
-        let mut properties = properties();
+        Self::with(properties(), schema, sample)
+    }
+
+    /// A compaction's file, likewise.
+    pub(crate) fn compacted(
+        schema: SchemaRef,
+        sample: &RecordBatch,
+        options: &Options<'_>,
+    ) -> Result<Self, ParquetError> {
+        let sorting = options.sorted_by.iter().map(|name| {
+            let leaf = statistics::leaf_of(&schema, name)?;
+            Some(SortingColumn { column_idx: i32::try_from(leaf).ok()?, descending: false, nulls_first: true })
+        });
+        let sorting = sorting.collect::<Option<Vec<_>>>().filter(|sorting| !sorting.is_empty());
+        let properties = properties().set_max_row_group_bytes(Some(options.row_group_bytes));
+        Self::with(properties.set_sorting_columns(sorting), schema, sample)
+    }
+
+    fn with(
+        mut properties: WriterPropertiesBuilder,
+        schema: SchemaRef,
+        sample: &RecordBatch,
+    ) -> Result<Self, ParquetError> {
         for (field, column) in schema.fields().iter().zip(sample.columns()) {
             if !hardly_repeats(column) {
                 continue;
@@ -94,7 +131,31 @@ impl Writer {
         }
         let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
         let parquet = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?;
-        Ok(Self { parquet, filter: None, schema, rows: 0 })
+        Ok(Self { parquet, filter: None, schema, rows: 0, sum: 0 })
+    }
+
+    /// Adds entries to the footer.
+    pub(crate) fn with_notes(mut self, notes: impl IntoIterator<Item = (String, String)>) -> Self {
+        for (key, value) in notes {
+            self.parquet.append_key_value_metadata(KeyValue::new(key, value));
+        }
+        self
+    }
+
+    /// Returns the encoded bytes of the row group under way, about.
+    pub(crate) fn encoding(&self) -> usize {
+        self.parquet.in_progress_size()
+    }
+
+    /// Returns the bytes that the row group under way takes in memory, about.
+    pub(crate) fn memory(&self) -> usize {
+        self.parquet.memory_size()
+    }
+
+    /// Returns about how many bytes the file will have if it ends here.
+    pub(crate) fn bytes(&self) -> u64 {
+        let filter = self.filter.as_ref().map_or(0, |(filter, _)| filter.memory());
+        (self.parquet.bytes_written() + self.parquet.in_progress_size() + filter) as u64
     }
 
     /// Gives the file a filter for about so many rows.
@@ -109,11 +170,12 @@ impl Writer {
         self.parquet.write(batch)
     }
 
-    /// Adds ids to the filter, in any order.
+    /// Adds ids to the filter and to the sum, in any order.
     pub(crate) fn write_ids(&mut self, ids: impl IntoIterator<Item = u128>) {
         if let Some((filter, _)) = &mut self.filter {
             for id in ids {
                 filter.insert(id);
+                self.sum = self.sum.wrapping_add(id);
             }
         }
     }
@@ -136,6 +198,7 @@ impl Writer {
                     (filter::OFFSET_KEY, offset.to_string()),
                     (filter::LENGTH_KEY, bytes.len().to_string()),
                     (filter::SCHEME_KEY, scheme),
+                    (filter::SUM_KEY, format!("{:032x}", self.sum)),
                 ] {
                     self.parquet.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
                 }
@@ -144,7 +207,8 @@ impl Writer {
         };
         let metadata = self.parquet.finish()?;
         let statistics = Statistics::of(&self.schema, &metadata);
-        Ok(Finished { bytes: mem::take(self.parquet.inner_mut()), rows: self.rows, statistics, filter })
+        let tally = Tally { count: self.rows, sum: self.sum };
+        Ok(Finished { bytes: mem::take(self.parquet.inner_mut()), rows: self.rows, tally, statistics, filter })
     }
 }
 

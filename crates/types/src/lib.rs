@@ -14,16 +14,19 @@
 pub mod civil;
 pub mod fingerprint;
 pub mod glob;
+mod hour;
 pub mod limits;
 pub mod name;
 mod nearest;
 pub mod sequence;
 pub mod size;
 pub mod span;
+pub mod tally;
 pub mod timestamp;
 
 pub use fingerprint::Fingerprint;
 pub use glob::Glob;
+pub use hour::{Hour, HourError};
 pub use name::{
     FIFO_SUFFIX, FilesName, FunctionName, LogName, LookupName, NameError, ProducerId, QueueName, ScheduleName,
     StreamName, SubjectName, TableName,
@@ -31,4 +34,5 @@ pub use name::{
 pub use nearest::nearest;
 pub use sequence::{SequenceNumber, ShardId};
 pub use size::ByteSize;
+pub use tally::Tally;
 pub use timestamp::Timestamp;

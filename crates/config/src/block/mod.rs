@@ -7,6 +7,7 @@ pub(crate) mod function;
 mod location;
 pub(crate) mod lookup;
 pub(crate) mod queue;
+pub(crate) mod rollup;
 pub(crate) mod schedule;
 pub(crate) mod stream;
 pub(crate) mod table;

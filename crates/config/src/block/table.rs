@@ -1,4 +1,4 @@
-//! `table "NAME" { from, partition_by, buckets, lookback, unique_by, freshness, late, timeless, location, ... }`.
+//! `table "NAME" { from, sql, partition_by, buckets, lookback, unique_by, freshness, late, timeless, location, evolve, ... }`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,15 @@ use crate::diagnostic::Report;
 use crate::limits::BUCKETS_MAX;
 use crate::load::{Known, Names};
 use crate::{
-    Diagnostic, FilesContent, FilesPlan, On, PartitionBy, Place, Rule, StreamPlan, TablePlan, TableSource, nearest,
-    rows,
+    Diagnostic, Evolve, FilesContent, FilesPlan, On, PartitionBy, Place, Rule, StreamPlan, TablePlan, TableSource,
+    nearest, rows,
 };
 
 pub(crate) const SHAPE: Shape = Shape {
     attributes: &[
         "from",
+        "sql",
+        "sql_file",
         "partition_by",
         "buckets",
         "lookback",
@@ -30,6 +32,7 @@ pub(crate) const SHAPE: Shape = Shape {
         "location",
         "target_file_size",
         "tags",
+        "evolve",
     ],
     later: &["retention", "sort_by"],
     blocks: &[],
@@ -42,6 +45,7 @@ const LOOKBACK_MIN: Duration = Duration::from_secs(60);
 const LOOKBACK_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 const FILE_SIZE_MIN: ByteSize = ByteSize(1_000_000);
 const FILE_SIZE_MAX: ByteSize = ByteSize(10_000_000_000);
+const EVOLVE: [(&str, Evolve); 2] = [("rewrite", Evolve::Rewrite), ("append", Evolve::Append)];
 const RULES: [(&str, Rule); 2] = [("keep", Rule::Keep), ("dead_letter", Rule::DeadLetter)];
 
 /// What a table may refer to.
@@ -64,20 +68,25 @@ impl<'a> Around<'a> {
 }
 
 /// Where the rows come from, and what they are.
-struct Rows<'a> {
+struct Fed<'a> {
     source: TableSource,
-    /// The stream that they are made of; none behind a handler on anything else.
-    stream: Option<&'a StreamPlan>,
-    columns: SchemaRef,
+    rows: Rows<'a>,
     /// Where the columns are said: the function's SQL, or a schema.
     place: Place,
+}
+
+/// What the rows are.
+pub(super) struct Rows<'a> {
+    /// The stream that they are made of; none behind a handler on anything else, and in rollups.
+    pub(super) stream: Option<&'a StreamPlan>,
+    pub(super) columns: SchemaRef,
     /// What to do to have a column among them.
-    mend: &'static str,
+    pub(super) mend: &'static str,
 }
 
 /// An output that writes to the table.
-struct Feeder<'a> {
-    function: &'a str,
+pub(super) struct Feeder<'a> {
+    pub(super) function: &'a str,
     /// Its place among the function's.
     index: usize,
     output: &'a str,
@@ -92,16 +101,18 @@ pub(crate) fn read(
 ) -> Option<TablePlan> {
     let buckets = block.whole_number("buckets", 1..=BUCKETS_MAX, report).unwrap_or(1);
     let lookback = block.span("lookback", LOOKBACK_MIN..=LOOKBACK_MAX, report);
-    let freshness = block.span("freshness", FRESHNESS_MIN..=FRESHNESS_MAX, report).unwrap_or(FRESHNESS_DEFAULT);
+    let freshness = freshness(block, report);
     let late = block.choice("late", &RULES, report).unwrap_or_default();
     let timeless = block.choice("timeless", &RULES, report).unwrap_or_default();
+    let evolve = block.choice("evolve", &EVOLVE, report).unwrap_or_default();
     let location = location(block, report);
-    let target_file_size = block.bytes("target_file_size", FILE_SIZE_MIN..=FILE_SIZE_MAX, report);
+    let target_file_size = target_file_size(block, report);
     let tags = block.text_map("tags", report).unwrap_or_default().into_iter().collect();
     let partition_by = partition_by(block, report);
     let unique_by = block.texts("unique_by", "\"order_id\"", report);
-    let rows = rows(block, around, report)?;
-    check_columns(block, &rows, report);
+    let fed = rows(block, around, report)?;
+    check_columns(block, &fed, report);
+    let Fed { source, rows, place: said } = fed;
     let partition_by = match partition_by {
         Some((by, column)) => {
             check_time(block, "partition_by", &column, &rows, report);
@@ -125,7 +136,7 @@ pub(crate) fn read(
             block.refuse(name, format!("`{name}` needs an event time, and {block} has none"), hint, report);
         }
     }
-    let unique_by = unique(block, unique_by, &rows, report);
+    let unique_by = unique(block, unique_by, (&rows, &said), report);
     if buckets > 1 && unique_by.as_ref().is_some_and(Vec::is_empty) {
         let hint = match rows.stream {
             Some(_) => {
@@ -137,7 +148,7 @@ pub(crate) fn read(
     }
     Some(TablePlan {
         name,
-        source: rows.source,
+        source,
         stream: rows.stream.map(|stream| stream.name.clone()),
         columns: rows.columns,
         partition_by,
@@ -150,16 +161,26 @@ pub(crate) fn read(
         timeless,
         location,
         target_file_size,
+        evolve,
         tags,
         place: block.place(),
     })
 }
 
-fn rows<'a>(block: &Attributes<'_>, around: &Around<'a>, report: &mut Report) -> Option<Rows<'a>> {
+pub(super) fn freshness(block: &Attributes<'_>, report: &mut Report) -> Duration {
+    block.span("freshness", FRESHNESS_MIN..=FRESHNESS_MAX, report).unwrap_or(FRESHNESS_DEFAULT)
+}
+
+pub(super) fn target_file_size(block: &Attributes<'_>, report: &mut Report) -> Option<ByteSize> {
+    block.bytes("target_file_size", FILE_SIZE_MIN..=FILE_SIZE_MAX, report)
+}
+
+fn rows<'a>(block: &Attributes<'_>, around: &Around<'a>, report: &mut Report) -> Option<Fed<'a>> {
     let feeders = feeders(block.name, around);
     let other = |reference: &Reference| {
         let hint = match reference.kind.as_str() {
             "function" => "a function names its table: write `to = table.NAME` there, and no `from` here",
+            "table" => "write a query over it: `sql = \"select ... from NAME group by ...\"`",
             "queue" => "let a handler on the queue write to it: `to = table.NAME` and `schema = ...`",
             _ => "tables are filled from streams: `from = stream.NAME`",
         };
@@ -192,7 +213,8 @@ fn rows<'a>(block: &Attributes<'_>, around: &Around<'a>, report: &mut Report) ->
         (None, []) => {
             // A function whose target was refused may be meant to feed it: its own mistakes are reported already.
             if !around.functions.values().any(|flow| flow.as_ref().is_none_or(Flow::is_partial)) {
-                let hint = "write `from = stream.NAME`, or let a function write to it";
+                let hint =
+                    "write `from = stream.NAME`, let a function write to it, or make it of another table by `sql`";
                 let message = format!("{block} has no source");
                 report.push(Diagnostic::error(message).at(block.place()).hint(hint));
             }
@@ -201,7 +223,7 @@ fn rows<'a>(block: &Attributes<'_>, around: &Around<'a>, report: &mut Report) ->
     }
 }
 
-fn feeders<'a>(table: &str, around: &Around<'a>) -> Vec<Feeder<'a>> {
+pub(super) fn feeders<'a>(table: &str, around: &Around<'a>) -> Vec<Feeder<'a>> {
     let flows = around.functions.iter().filter_map(|(name, flow)| Some((name, flow.as_ref()?)));
     let outputs = flows.flat_map(|(function, flow)| {
         flow.to.iter().enumerate().map(move |(index, (output, edge))| (Feeder { function, index, output, flow }, edge))
@@ -217,7 +239,7 @@ fn of_stream<'a>(
     from: &Reference,
     around: &Around<'a>,
     report: &mut Report,
-) -> Option<Rows<'a>> {
+) -> Option<Fed<'a>> {
     if !around.names.check(&from.kind, &from.name, || block.value_place("from"), report) {
         return None;
     }
@@ -235,16 +257,12 @@ fn of_stream<'a>(
             }
         }
     };
-    Some(Rows {
-        source: TableSource::Stream(stream.name.clone()),
-        stream: Some(stream),
-        columns: Arc::clone(&stream.columns),
-        place: block.value_place("from"),
-        mend: "add it to the stream's schema",
-    })
+    let rows =
+        Rows { stream: Some(stream), columns: Arc::clone(&stream.columns), mend: "add it to the stream's schema" };
+    Some(Fed { source: TableSource::Stream(stream.name.clone()), rows, place: block.value_place("from") })
 }
 
-fn of_function<'a>(feeder: &Feeder<'_>, around: &Around<'a>) -> Option<Rows<'a>> {
+fn of_function<'a>(feeder: &Feeder<'_>, around: &Around<'a>) -> Option<Fed<'a>> {
     let plan = feeder.flow.plan.as_ref()?;
     // Outputs of a plan are all outputs, in their order, or one was refused.
     let output = plan.outputs.get(feeder.index).filter(|output| output.name == feeder.output)?;
@@ -253,27 +271,23 @@ fn of_function<'a>(feeder: &Feeder<'_>, around: &Around<'a>) -> Option<Rows<'a>>
         On::Stream { stream, .. } => Some(around.stream(stream)?),
         _ => None,
     };
-    Some(Rows {
-        source: TableSource::Function { function: plan.name.clone(), output: output.name.clone() },
-        stream,
-        columns: Arc::clone(output.columns.as_ref()?),
-        place: feed.place.clone(),
-        mend: feed.mend,
-    })
+    let rows = Rows { stream, columns: Arc::clone(output.columns.as_ref()?), mend: feed.mend };
+    let source = TableSource::Function { function: plan.name.clone(), output: output.name.clone() };
+    Some(Fed { source, rows, place: feed.place.clone() })
 }
 
-fn check_columns(block: &Attributes<'_>, rows: &Rows<'_>, report: &mut Report) {
+fn check_columns(block: &Attributes<'_>, fed: &Fed<'_>, report: &mut Report) {
     // A function's columns were checked with its SQL.
-    if let TableSource::Stream(stream) = &rows.source {
-        for refused in rows::refused(&rows.columns) {
+    if let TableSource::Stream(stream) = &fed.source {
+        for refused in rows::refused(&fed.rows.columns) {
             let message = format!("{block} can't hold stream \"{stream}\": {}", refused.message);
             let hint = format!("fill it from a function that names or casts `{}` otherwise", refused.column);
-            report.push(Diagnostic::error(message).at(rows.place.clone()).hint(hint));
+            report.push(Diagnostic::error(message).at(fed.place.clone()).hint(hint));
         }
     }
 }
 
-fn partition_by(block: &Attributes<'_>, report: &mut Report) -> Option<(PartitionBy, Spanned<String>)> {
+pub(super) fn partition_by(block: &Attributes<'_>, report: &mut Report) -> Option<(PartitionBy, Spanned<String>)> {
     let text = block.text("partition_by", "day(event_time)", report)?;
     let parts = text.value.trim().strip_suffix(')').and_then(|rest| rest.split_once('('));
     let (unit, column) = parts.map_or(("", ""), |(unit, column)| (unit.trim(), column.trim()));
@@ -290,7 +304,13 @@ fn partition_by(block: &Attributes<'_>, report: &mut Report) -> Option<(Partitio
     Some((by, Spanned { value: column.to_owned(), span: text.span }))
 }
 
-fn check_time(block: &Attributes<'_>, attribute: &str, column: &Spanned<String>, rows: &Rows<'_>, report: &mut Report) {
+pub(super) fn check_time(
+    block: &Attributes<'_>,
+    attribute: &str,
+    column: &Spanned<String>,
+    rows: &Rows<'_>,
+    report: &mut Report,
+) {
     let place = block.place_of(Some(column.span.clone()));
     match rows.columns.field_with_name(&column.value) {
         Ok(field) if rows::is_time(field.data_type()) => {}
@@ -321,7 +341,7 @@ fn missing_column(column: &str, rows: &Rows<'_>) -> String {
 fn unique(
     block: &Attributes<'_>,
     given: Option<Vec<Spanned<String>>>,
-    rows: &Rows<'_>,
+    (rows, said): (&Rows<'_>, &Place),
     report: &mut Report,
 ) -> Option<Vec<String>> {
     let explicit = block.has("unique_by");
@@ -350,14 +370,14 @@ fn unique(
                     "{block} is unique by the id of stream \"{stream}\", and its rows have no column `{column}`"
                 );
                 let hint = format!("{}, or set `unique_by` of the table (`[]`: repeats are kept)", rows.mend);
-                report.push(Diagnostic::error(message).at(rows.place.clone()).hint(hint));
+                report.push(Diagnostic::error(message).at(said.clone()).hint(hint));
             }
         }
     }
     Some(columns)
 }
 
-fn location(block: &Attributes<'_>, report: &mut Report) -> Option<Url> {
+pub(super) fn location(block: &Attributes<'_>, report: &mut Report) -> Option<Url> {
     let text = block.name_text("location", "s3://bucket/tables/flights", report)?;
     location::url(block, "location", &text, "s3://bucket/tables/flights", report)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hcl_edit::Span;
+use weir_types::LookupName;
 
 use super::{Declared, Known};
 use crate::block::function::Flow;
@@ -22,7 +23,12 @@ pub(super) fn check(
     report: &mut Report,
 ) {
     let flows = || functions.values().flatten();
-    let read: BTreeSet<&str> = flows().flat_map(|flow| &flow.reads).map(String::as_str).collect();
+    let rollups = tables.values().flatten().filter_map(|table| match &table.source {
+        TableSource::Rollup(rollup) => Some(rollup),
+        _ => None,
+    });
+    let of_rollups = rollups.flat_map(|rollup| &rollup.reads).map(LookupName::as_str);
+    let read: BTreeSet<&str> = flows().flat_map(|flow| &flow.reads).map(String::as_str).chain(of_rollups).collect();
     let on = |kind: &str, name: &str| {
         flows().filter_map(|flow| flow.on.as_ref()).any(|on| on.target.kind == kind && on.target.name == name)
     };

@@ -11,6 +11,7 @@ use weir_types::{
     ByteSize, FilesName, FunctionName, LookupName, QueueName, ScheduleName, StreamName, TableName, Timestamp,
 };
 
+use super::RollupPlan;
 use crate::Place;
 
 /// A `function` block.
@@ -229,4 +230,6 @@ pub enum TableSource {
         /// The name of its output.
         output: String,
     },
+    /// Another table.
+    Rollup(RollupPlan),
 }

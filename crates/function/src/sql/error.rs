@@ -34,6 +34,12 @@ impl SqlError {
         self
     }
 
+    /// Places the error at the first word of `sql` that equals `word`, whatever its case.
+    #[must_use]
+    pub fn placed_at(self, sql: &str, word: &str) -> Self {
+        self.at_word(sql, &[word])
+    }
+
     /// Explains an error of DataFusion's about `sql`, placed where DataFusion says where.
     pub fn from_datafusion(sql: &str, error: &DataFusionError) -> Self {
         let place = error.diagnostic().and_then(|found| found.span);

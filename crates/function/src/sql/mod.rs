@@ -1,9 +1,10 @@
 //! SQL over a batch, planned once and run for every batch.
 
-mod error;
+pub(crate) mod error;
 mod filter;
-mod names;
-mod purity;
+pub(crate) mod names;
+mod origin;
+pub(crate) mod purity;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub struct SqlFunction {
     input: SchemaRef,
     lookups: BTreeMap<LookupName, SchemaRef>,
     output: SchemaRef,
+    passed: BTreeMap<String, String>,
     config: SessionConfig,
     runtime: Arc<RuntimeEnv>,
 }
@@ -67,19 +69,25 @@ impl SqlFunction {
             .map(|(name, schema)| (name.clone(), Arc::clone(schema)))
             .collect();
         let runtime = runtime().map_err(refused)?;
-        let state = session(Arc::clone(&runtime), &input, &lookups).map_err(refused)?;
+        let state = session(Arc::clone(&runtime), (INPUT, &input), &lookups).map_err(refused)?;
         // Planning awaits nothing but our own table providers, which are ready at once.
         let logical = futures::executor::block_on(state.statement_to_plan(statement)).map_err(refused)?;
         purity::check(sql, &logical)?;
+        let passed = origin::passed(&logical);
         let plan = futures::executor::block_on(state.create_physical_plan(&logical)).map_err(refused)?;
         // The logical names and types, and the physical nullability: the optimizer may rename what it merges.
         let output = plain_schema(&Schema::new(plan.schema().fields().clone()));
-        Ok(Self { plan, input, lookups, output, config: state.config().clone(), runtime })
+        Ok(Self { plan, input, lookups, output, passed, config: state.config().clone(), runtime })
     }
 
     /// Returns the columns of the rows that come out, in plain types (see the crate's `columns`).
     pub fn output(&self) -> SchemaRef {
         Arc::clone(&self.output)
+    }
+
+    /// Returns, by the name of each output column that is a column of the input, unchanged, its name there.
+    pub fn passed(&self) -> &BTreeMap<String, String> {
+        &self.passed
     }
 
     /// Returns the lookups that the query reads.
@@ -154,16 +162,17 @@ impl fmt::Debug for SqlFunction {
     }
 }
 
-fn runtime() -> Result<Arc<RuntimeEnv>, DataFusionError> {
+pub(crate) fn runtime() -> Result<Arc<RuntimeEnv>, DataFusionError> {
     RuntimeEnvBuilder::new()
         .with_memory_limit(MEMORY_BYTES_MAX, 1.0)
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
         .build_arc()
 }
 
-fn session(
+/// Returns what plans a query over lookups and one more table, given by name and columns.
+pub(crate) fn session(
     runtime: Arc<RuntimeEnv>,
-    input: &SchemaRef,
+    (input_name, input): (&str, &SchemaRef),
     lookups: &BTreeMap<LookupName, SchemaRef>,
 ) -> Result<SessionState, DataFusionError> {
     let mut config =
@@ -179,7 +188,7 @@ fn session(
         let table = source::Table { name: name.to_owned(), schema: Arc::clone(schema), rows_expected };
         context.register_table(datafusion::common::TableReference::bare(name), Arc::new(table)).map(|_| ())
     };
-    register(INPUT, input, 1_000_000)?;
+    register(input_name, input, 1_000_000)?;
     for (name, schema) in lookups {
         register(name.as_str(), schema, 1000)?;
     }

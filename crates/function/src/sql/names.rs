@@ -32,6 +32,26 @@ pub fn reads(sql: &str) -> Result<BTreeSet<String>, SqlError> {
 }
 
 pub(crate) fn parse(sql: &str) -> Result<(Statement, BTreeSet<String>), SqlError> {
+    parse_as(sql, &FUNCTION)
+}
+
+/// What errors call the one who has the SQL.
+pub(crate) struct Role {
+    /// Such as `a function`.
+    pub(crate) noun: &'static str,
+    /// A query that it may be.
+    pub(crate) example: &'static str,
+    /// What its SQL may read.
+    pub(crate) tables: &'static str,
+}
+
+const FUNCTION: Role = Role {
+    noun: "a function",
+    example: "write a query that reads `input`, such as `select * from input`",
+    tables: "tables of a function have plain names: `input` and the lookups'",
+};
+
+pub(crate) fn parse_as(sql: &str, role: &Role) -> Result<(Statement, BTreeSet<String>), SqlError> {
     if sql.len() > SQL_BYTES_MAX {
         return Err(SqlError::new(format!("the SQL has {} bytes, and may have {SQL_BYTES_MAX}", sql.len())));
     }
@@ -43,13 +63,11 @@ pub(crate) fn parse(sql: &str) -> Result<(Statement, BTreeSet<String>), SqlError
         .and_then(|mut parser| parser.parse_statements())
         .map_err(refused)?;
     let Some(statement) = statements.pop_front() else {
-        return Err(
-            SqlError::new("there is no SQL").hint("write a query that reads `input`, such as `select * from input`")
-        );
+        return Err(SqlError::new("there is no SQL").hint(role.example));
     };
     if !statements.is_empty() {
         return Err(SqlError::new("there is more than one statement")
-            .hint("a function is one query: remove what follows the `;`"));
+            .hint(format!("{} is one query: remove what follows the `;`", role.noun)));
     }
     match &statement {
         Statement::Statement(inner) if matches!(**inner, SqlStatement::Query(_)) => {}
@@ -58,7 +76,7 @@ pub(crate) fn parse(sql: &str) -> Result<(Statement, BTreeSet<String>), SqlError
             let verb = text.split_whitespace().next().unwrap_or_default();
             return Err(SqlError::new(format!("`{verb}` is not a query"))
                 .at_word(sql, &[verb])
-                .hint("a function is one query: it starts with `select` or `with`"));
+                .hint(format!("{} is one query: it starts with `select` or `with`", role.noun)));
         }
     }
     let (references, _) = resolve_table_references(&statement, true).map_err(refused)?;
@@ -69,7 +87,7 @@ pub(crate) fn parse(sql: &str) -> Result<(Statement, BTreeSet<String>), SqlError
             qualified => {
                 return Err(SqlError::new(format!("unknown table `{qualified}`"))
                     .at_word(sql, &[qualified.table()])
-                    .hint("tables of a function have plain names: `input` and the lookups'"));
+                    .hint(role.tables));
             }
         };
     }

@@ -26,7 +26,7 @@ pub(crate) fn check(sql: &str, plan: &LogicalPlan) -> std::result::Result<(), Sq
         Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     walked.map_err(|error| SqlError::from_datafusion(sql, &error))?;
-    let reads = reads_input(plan).map_err(|error| SqlError::from_datafusion(sql, &error))?;
+    let reads = reads_table(plan, INPUT).map_err(|error| SqlError::from_datafusion(sql, &error))?;
     match refused {
         Some(refused) => Err(refused),
         None if !reads => Err(SqlError::new("the query does not read `input`")
@@ -35,7 +35,8 @@ pub(crate) fn check(sql: &str, plan: &LogicalPlan) -> std::result::Result<(), Sq
     }
 }
 
-fn volatile(sql: &str, node: &LogicalPlan) -> Result<Option<SqlError>> {
+/// Refuses an expression of the node that depends on the clock or on chance.
+pub(crate) fn volatile(sql: &str, node: &LogicalPlan) -> Result<Option<SqlError>> {
     let mut found = None;
     node.apply_expressions(|expression| {
         use datafusion::common::tree_node::TreeNode;
@@ -116,9 +117,14 @@ fn across_records(sql: &str, node: &LogicalPlan) -> Result<Option<SqlError>> {
 }
 
 fn reads_input(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
+    reads_table(plan, INPUT)
+}
+
+/// Whether a plan, or a subquery in it, reads a table.
+pub(crate) fn reads_table(plan: &LogicalPlan, table: &str) -> Result<bool, DataFusionError> {
     let mut reads = false;
     plan.apply_with_subqueries(|node| {
-        if matches!(node, LogicalPlan::TableScan(scan) if scan.table_name.table() == INPUT) {
+        if matches!(node, LogicalPlan::TableScan(scan) if scan.table_name.table() == table) {
             reads = true;
             return Ok(TreeNodeRecursion::Stop);
         }

@@ -104,6 +104,11 @@ impl Letter {
         self
     }
 
+    /// Returns what the ledger counts it by.
+    pub fn digest(&self) -> u128 {
+        xxh3_128(self.id.as_bytes())
+    }
+
     /// Of a row that a table refused. A row has no place of its own; the same row refused again is the same letter.
     pub fn of_row(env: &Env, source: String, target: String, error: String, payload: Vec<u8>) -> Self {
         let id = format!("{target}#{:032x}", xxh3_128(&payload));

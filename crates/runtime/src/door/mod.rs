@@ -9,6 +9,7 @@
 
 mod body;
 mod format;
+mod held;
 mod parse;
 mod report;
 mod room;
@@ -149,11 +150,17 @@ impl Node {
             Err((error, receipt)) => (Err(error), receipt),
         };
         take_receipt(report, &receipt);
-        stream.counters.received.fetch_add(report.received, Ordering::Relaxed);
-        stream.counters.stored.fetch_add(report.stored, Ordering::Relaxed);
-        stream.counters.repeated.fetch_add(report.repeated, Ordering::Relaxed);
-        stream.counters.refused.fetch_add(report.refused, Ordering::Relaxed);
-        stream.counters.dead_lettered.fetch_add(report.dead_lettered, Ordering::Relaxed);
+        let answered = report.stored + report.repeated + report.refused + report.dead_lettered;
+        let counters = &stream.counters;
+        // Received first: the books must never see an answer without its record.
+        counters.received.fetch_add(report.received, Ordering::Release);
+        counters.stored.fetch_add(report.stored, Ordering::Release);
+        counters.repeated.fetch_add(report.repeated, Ordering::Release);
+        counters.refused.fetch_add(report.refused, Ordering::Release);
+        counters.dead_lettered.fetch_add(report.dead_lettered, Ordering::Release);
+        if result.is_err() {
+            counters.failed.fetch_add(report.received.saturating_sub(answered), Ordering::Release);
+        }
         result
     }
 }

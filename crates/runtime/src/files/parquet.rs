@@ -94,7 +94,9 @@ fn check_columns(schema: &Schema, columns: &RecordBatch) -> Result<(), ReadError
             Kind::Union(branches) => branches.iter().any(|branch| is_null(&schema.node(*branch).kind)),
             other => is_null(other),
         };
-        !nullable && field.default.is_none() && columns.column_by_name(&field.name).is_none()
+        !nullable
+            && field.default.is_none()
+            && !std::iter::once(&field.name).chain(&field.aliases).any(|name| columns.column_by_name(name).is_some())
     });
     match missing {
         Some(field) => Err(ReadError::Unreadable(format!(

@@ -125,7 +125,8 @@ impl Node {
             let closed = || InvokeFailed::Invoke(InvokeError::Closed { function: name.clone() });
             let outbox = function.outbox(EVENTS).ok_or_else(closed)?;
             let (done, told) = oneshot::channel();
-            outbox.store(Finished { progress: Progress::Nothing, made, letters: Vec::new(), done: Some(done) }).await;
+            let (progress, letters, counts) = (Progress::Nothing, Vec::new(), Vec::new());
+            outbox.store(Finished { progress, made, letters, counts, done: Some(done) }).await;
             told.await.map_err(|_| closed())?;
         }
         Ok(Invoked { answer, made: count })

@@ -351,7 +351,7 @@ impl Runner {
         self.parts.counters.made(made.len());
         let (done, told) = oneshot::channel();
         let progress = Progress::Messages(messages);
-        self.parts.outbox.store(Finished { progress, made, letters, done: Some(done) }).await;
+        self.parts.outbox.store(Finished { progress, made, letters, counts: Vec::new(), done: Some(done) }).await;
         // An error says that the node closes: the messages are deleted at the next start.
         let _ = told.await;
         stored.into_iter().for_each(|message| batch.settle(message));

@@ -19,6 +19,7 @@ mod open;
 mod outbox;
 mod output;
 mod records;
+mod said;
 mod schedule;
 mod sql;
 mod step;

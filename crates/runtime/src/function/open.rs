@@ -21,6 +21,7 @@ use weir_config::{
 use weir_env::Env;
 use weir_function::SqlFunction;
 use weir_lambda::{Allow, Handler, Host, Network, Runtime, Secret, Spec, Versions};
+use weir_ledger::FunctionHours;
 use weir_log::Engine;
 use weir_machine::{Owner, Snapshots};
 use weir_queue::{Queue, Queues, Settings as QueueSettings};
@@ -31,11 +32,13 @@ use weir_types::{FunctionName, QueueName, SequenceNumber, ShardId, StreamName, T
 use super::handler::{EventStep, HandlerStep, KinesisStep, SqsStep};
 use super::outbox::{self, Finished, Outbox, Progress, State, read_state};
 use super::output::{Form, Output};
+use super::said::Spoken;
 use super::schedule::{self, Scheduled};
 use super::sql::SqlStep;
 use super::step::{MessageStep, RecordStep};
 use super::{Counters, OutboxError, Rules, Trouble, failure, forward, messages, records};
 use crate::dead::DeadLetters;
+use crate::ledger::Books;
 use crate::lookups::LookupSet;
 use crate::node::StartError;
 use crate::schemas::Catalog;
@@ -75,6 +78,7 @@ pub(crate) struct Around<'a> {
     /// None, where the plan has no handlers.
     pub host: Option<&'a Host>,
     pub versions: &'a Owner<Versions>,
+    pub books: &'a Books,
 }
 
 /// A function that is open, and runs once it is started.
@@ -94,6 +98,8 @@ pub(crate) struct OpenFunction {
     pub redrive: Option<Arc<Stream>>,
     pub(super) source: Source,
     outboxes: Mutex<BTreeMap<ShardId, Outbox>>,
+    /// What the ledger sees of the outboxes, over their end too.
+    spoken: Mutex<BTreeMap<ShardId, Arc<tokio::sync::Mutex<Spoken>>>>,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -184,6 +190,7 @@ impl OpenFunction {
             redrive,
             source,
             outboxes: Mutex::default(),
+            spoken: Mutex::default(),
             stop: watch::channel(false).0,
             tasks: Mutex::default(),
         }))
@@ -298,6 +305,42 @@ impl OpenFunction {
             }
     }
 
+    fn spoken(&self) -> Vec<(ShardId, Arc<tokio::sync::Mutex<Spoken>>)> {
+        let spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
+        spoken.iter().map(|(shard, spoken)| (*shard, spoken.clone())).collect()
+    }
+
+    fn log_of(&self, shard: ShardId) -> String {
+        self.stream.shards()[shard.0 as usize].log().name().to_string()
+    }
+
+    /// Returns what the ledger is to take over. An outbox that can't store just now is the next time.
+    pub async fn said(&self) -> Vec<FunctionHours> {
+        let mut all = Vec::new();
+        for (shard, spoken) in self.spoken() {
+            let Ok(mut spoken) = spoken.try_lock() else { continue };
+            let Some(source) = spoken.source.clone() else { continue };
+            let (since, reached) = (spoken.since, spoken.reached.clone());
+            if let Some(said) = spoken.saying.pick(&reached) {
+                let (function, outbox) = (self.plan.name.to_string(), self.log_of(shard));
+                let hours = said.hours.into_iter().collect();
+                let (number, lost, reached) = (said.number, said.lost, said.reached.unwrap_or(reached));
+                all.push(FunctionHours { function, outbox, source, number, since, hours, lost, reached });
+            }
+        }
+        all
+    }
+
+    /// The ledger has taken over what was said.
+    pub async fn taken(&self, said: &[FunctionHours]) {
+        for (shard, spoken) in self.spoken() {
+            let log = self.log_of(shard);
+            if let Some(said) = said.iter().find(|said| said.outbox == log) {
+                spoken.lock().await.saying.taken(said.number);
+            }
+        }
+    }
+
     fn rules_of_events(&self) -> Rules {
         let retry = &self.plan.retry;
         Rules {
@@ -348,8 +391,10 @@ impl OpenFunction {
             shard,
             queue,
             trouble: self.trouble.clone(),
+            taken: around.books.taken_of(self.stream.shards()[shard.0 as usize].log().name().as_str()),
         };
         let (outbox, task) = Outbox::start(parts, state);
+        self.spoken.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, outbox.spoken().clone());
         self.outboxes.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, outbox.clone());
         self.keep(task);
         outbox
@@ -410,7 +455,8 @@ impl OpenFunction {
         if begins {
             // Where it begins stays so, also if it is started again before the first record.
             let progress = Progress::Passed(state.next.unwrap_or_default());
-            outbox.store(Finished { progress, made: Vec::new(), letters: Vec::new(), done: None }).await;
+            let (made, letters, counts) = (Vec::new(), Vec::new(), Vec::new());
+            outbox.store(Finished { progress, made, letters, counts, done: None }).await;
         }
         let parts = records::Parts {
             env: around.env.clone(),

@@ -17,12 +17,15 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use weir_env::Env;
+use weir_ledger::{FunctionCounts, Reached};
 use weir_log::{AppendError, ReadError};
 use weir_queue::{MessageId, Queue};
 use weir_stream::{Lot, SealedLot, Shard, Stream};
-use weir_types::{Fingerprint, LogName, SequenceNumber, ShardId};
+use weir_types::{Fingerprint, Hour, LogName, SequenceNumber, ShardId};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::Trouble;
+use super::said::{Saying, Spoken};
 use crate::dead::{self, Letter};
 use crate::pipeline::chain;
 
@@ -71,6 +74,8 @@ pub(crate) struct Finished {
     pub progress: Progress,
     pub made: Vec<Made>,
     pub letters: Vec<Letter>,
+    /// What became of the records, by the hour of their arrival, for the ledger. Of messages it is counted here.
+    pub counts: Vec<(Hour, FunctionCounts)>,
     /// Told when all of it is durable, and the messages are deleted.
     pub done: Option<oneshot::Sender<()>>,
 }
@@ -91,6 +96,12 @@ pub(crate) struct State {
     /// Messages that are done, and may still be in the queue.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unsettled: Vec<MessageId>,
+    /// Where it began on the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<SequenceNumber>,
+    /// What the ledger has not taken over.
+    #[serde(default)]
+    saying: Saying,
 }
 
 impl State {
@@ -109,7 +120,27 @@ impl State {
     pub fn begin(&mut self, log: LogName, next: SequenceNumber) {
         self.log = Some(log);
         self.next = Some(next);
+        self.since = Some(next);
         self.done.clear();
+    }
+
+    /// Returns how far it has come, as the ledger sees it.
+    fn reached(&self) -> Reached {
+        let next = self.next.map_or(0, |next| next.0);
+        Reached { next, done: self.done.iter().map(|(from, end)| (*from, *end)).collect() }
+    }
+
+    /// Returns the records below `to` that are not done.
+    fn open_below(&self, to: SequenceNumber) -> Vec<(u64, u64)> {
+        let mut open = Vec::new();
+        let mut next = self.next.map_or(to.0, |next| next.0);
+        for (from, end) in &self.done {
+            open.push((next, (*from).min(to.0)));
+            next = next.max(*end);
+        }
+        open.push((next, to.0));
+        open.retain(|(from, end)| from < end);
+        open
     }
 
     fn pass(&mut self, to: SequenceNumber) {
@@ -182,6 +213,7 @@ pub(crate) struct Outbox {
     finished: mpsc::Sender<Finished>,
     /// The first record of the source that is not done.
     next: watch::Receiver<Option<SequenceNumber>>,
+    spoken: Arc<tokio::sync::Mutex<Spoken>>,
 }
 
 /// Opens an outbox: reads the state that it was left in.
@@ -236,15 +268,32 @@ pub(crate) struct Parts {
     /// The source, where it is a queue.
     pub queue: Option<Arc<Queue>>,
     pub trouble: Arc<Trouble>,
+    /// The last number that the ledger has of this outbox.
+    pub taken: u64,
 }
 
 impl Outbox {
     /// Starts the task that writes the shard, from the state that [`read_state`] found and the caller has begun.
-    pub fn start(parts: Parts, state: State) -> (Self, JoinHandle<()>) {
+    pub fn start(parts: Parts, mut state: State) -> (Self, JoinHandle<()>) {
         let (finished, incoming) = mpsc::channel(WAITING_MAX);
         let (moved, next) = watch::channel(state.next);
-        let task = Task { parts, state, moved };
-        (Self { finished, next }, tokio::spawn(task.run(incoming)))
+        let mut saying = std::mem::take(&mut state.saying);
+        saying.meet(parts.taken);
+        let source = match (&state.log, &parts.queue) {
+            (Some(log), _) => Some(log.to_string()),
+            (None, Some(queue)) => Some(format!("queue/{}", queue.name())),
+            (None, None) => None,
+        };
+        // A state of a weir that kept no books says nothing of what was done before.
+        let since = state.since.or(state.next).map_or(0, |since| since.0);
+        let spoken = Arc::new(tokio::sync::Mutex::new(Spoken { saying, reached: state.reached(), since, source }));
+        let task = Task { parts, state, moved, spoken: spoken.clone() };
+        (Self { finished, next, spoken }, tokio::spawn(task.run(incoming)))
+    }
+
+    /// Returns what the ledger sees of it. Held by the outbox while it stores something.
+    pub fn spoken(&self) -> &Arc<tokio::sync::Mutex<Spoken>> {
+        &self.spoken
     }
 
     /// Hands on a batch that is worked off; waits while too many wait before it. It is done once its append is durable.
@@ -263,6 +312,7 @@ struct Task {
     parts: Parts,
     state: State,
     moved: watch::Sender<Option<SequenceNumber>>,
+    spoken: Arc<tokio::sync::Mutex<Spoken>>,
 }
 
 impl Task {
@@ -278,6 +328,9 @@ impl Task {
             let mut lot = Lot::default();
             let mut settled = Vec::new();
             let mut told = Vec::new();
+            let spoken = self.spoken.clone();
+            let mut spoken = spoken.lock().await;
+            self.state.saying.clone_from(&spoken.saying);
             told.extend(self.take(first, &mut lot, &mut settled));
             while lot.bytes() < APPEND_BYTES {
                 let Ok(more) = incoming.try_recv() else { break };
@@ -293,6 +346,9 @@ impl Task {
             if !self.append(&lot.seal()).await {
                 return;
             }
+            spoken.saying = std::mem::take(&mut self.state.saying);
+            spoken.reached = self.state.reached();
+            drop(spoken);
             self.moved.send_replace(self.state.next);
             if !settled.is_empty() && !self.settle(settled).await {
                 return;
@@ -312,9 +368,23 @@ impl Task {
                     return finished.done;
                 }
                 records.into_iter().for_each(|record| self.state.add(record));
+                self.state.saying.add(&finished.counts);
             }
-            Progress::Passed(to) => self.state.pass(to),
-            Progress::Messages(messages) => settled.extend(messages),
+            Progress::Passed(to) => {
+                for (from, end) in self.state.open_below(to) {
+                    self.state.saying.lose(from, end);
+                }
+                self.state.pass(to);
+            }
+            Progress::Messages(messages) => {
+                let mut counts = FunctionCounts::default();
+                messages.iter().for_each(|message| counts.done.add(xxh3_128(message.to_string().as_bytes())));
+                let dead = |made: &&Made| made.key == super::failure::DEAD_KEY;
+                counts.letters = (finished.letters.len() + finished.made.iter().filter(dead).count()) as u64;
+                count_made(&mut counts, &finished.made);
+                self.state.saying.add(&[(Hour::of(self.parts.env.now()), counts)]);
+                settled.extend(messages);
+            }
             Progress::Nothing => {}
         }
         for letter in finished.letters {
@@ -375,6 +445,13 @@ pub(crate) async fn settle(env: &Env, queue: &Queue, messages: Vec<MessageId>, t
                 pause = (pause * 2).min(RETRY_MAX);
             }
         }
+    }
+}
+
+/// Counts what was made, by output. What goes elsewhere beside (failures, letters) is no output.
+pub(super) fn count_made(counts: &mut FunctionCounts, made: &[Made]) {
+    for made in made.iter().filter(|made| made.key.first() != Some(&0)) {
+        *counts.made.entry(String::from_utf8_lossy(&made.key).into_owned()).or_default() += 1;
     }
 }
 

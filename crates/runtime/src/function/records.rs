@@ -9,7 +9,7 @@
 //! no record is passed over before it is done or a dead letter; what is in memory is bounded by [`WINDOW_BYTES`] and by
 //! batches; while nothing arrives, nothing runs.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +19,16 @@ use futures::stream::FuturesUnordered;
 use hashbrown::HashMap;
 use tokio::sync::watch;
 use weir_env::Env;
+use weir_ledger::FunctionCounts;
 use weir_log::ReadError;
 use weir_schema::{Extractor, Lookup};
-use weir_stream::Stream;
-use weir_types::{Fingerprint, LogName, SequenceNumber, ShardId};
+use weir_stream::{Stream, digest};
+use weir_types::{Fingerprint, Hour, LogName, SequenceNumber, ShardId};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::failure;
 use super::forward::key_of;
-use super::outbox::{Finished, Outbox, Progress, State};
+use super::outbox::{Finished, Outbox, Progress, State, count_made};
 use super::step::{Item, RecordStep, Split, StepError};
 use super::{Counters, Rules, Trouble};
 use crate::dead::{Cause, Letter};
@@ -263,7 +264,7 @@ fn size_of(item: &Item) -> usize {
 }
 
 fn finished(progress: Progress) -> Finished {
-    Finished { progress, made: Vec::new(), letters: Vec::new(), done: None }
+    Finished { progress, made: Vec::new(), letters: Vec::new(), counts: Vec::new(), done: None }
 }
 
 /// Works a batch off: on return each of its records is in the outbox, as done or as a dead letter.
@@ -282,13 +283,13 @@ async fn work_off(parts: &Parts, items: Vec<Item>) {
                 let progressed = !split.done.is_empty() || !split.poisoned.is_empty();
                 let now = parts.env.now();
                 let mut letters = Vec::new();
-                let mut records: Vec<SequenceNumber> = split.done.iter().map(|item| item.sequence).collect();
+                let mut settled: Vec<Settled> = split.done.iter().map(Settled::of).collect();
                 for (item, cause, error) in split.poisoned {
-                    records.push(item.sequence);
+                    settled.push(Settled::of(&item));
                     letters.push(letter(parts, &item, cause, error, part.runs + 1, part.first_failed.unwrap_or(now)));
                 }
                 if progressed {
-                    store(parts, records, worked.made, letters).await;
+                    store(parts, settled, worked.made, letters).await;
                 }
                 if !split.again.is_empty() {
                     let tries = if progressed { 0 } else { part.tries };
@@ -380,7 +381,7 @@ async fn give_up(parts: &Parts, part: Part, cause: Cause, error: String) {
     let mut bytes = 0;
     for item in part.items {
         bytes += size_of(&item) + error.len();
-        lot.0.push(item.sequence);
+        lot.0.push(Settled::of(&item));
         lot.1.push(letter(parts, &item, cause, error.clone(), part.runs, first_failed));
         if bytes >= LETTERS_BYTES {
             let (records, letters) = std::mem::take(&mut lot);
@@ -393,13 +394,45 @@ async fn give_up(parts: &Parts, part: Part, cause: Cause, error: String) {
     }
 }
 
-async fn store(parts: &Parts, records: Vec<SequenceNumber>, mut made: Vec<super::outbox::Made>, letters: Vec<Letter>) {
+/// A record that is done, or given up.
+struct Settled {
+    sequence: SequenceNumber,
+    hour: Hour,
+    digest: u128,
+}
+
+impl Settled {
+    fn of(item: &Item) -> Self {
+        Self { sequence: item.sequence, hour: Hour::of(item.arrived_at), digest: digest(&item.body) }
+    }
+}
+
+async fn store(parts: &Parts, settled: Vec<Settled>, mut made: Vec<super::outbox::Made>, letters: Vec<Letter>) {
     parts.counters.made(made.len());
     parts.counters.dead_lettered(letters.len());
+    let counts = count(&settled, &made, &letters);
     if parts.on_failure {
         made.extend(letters.iter().map(failure::made));
     }
-    parts.outbox.store(Finished { progress: Progress::Records(records), made, letters, done: None }).await;
+    let progress = Progress::Records(settled.into_iter().map(|record| record.sequence).collect());
+    parts.outbox.store(Finished { progress, made, letters, counts, done: None }).await;
+}
+
+/// Counts for the ledger. What was made of records of several hours is put with the first.
+fn count(settled: &[Settled], made: &[super::outbox::Made], letters: &[Letter]) -> Vec<(Hour, FunctionCounts)> {
+    let mut hours: BTreeMap<Hour, FunctionCounts> = BTreeMap::new();
+    for record in settled {
+        hours.entry(record.hour).or_default().done.add(record.digest);
+    }
+    for letter in letters {
+        if let Some((_, arrived_at)) = letter.place {
+            hours.entry(Hour::of(arrived_at)).or_default().letters += 1;
+        }
+    }
+    if let Some(mut first) = hours.first_entry() {
+        count_made(first.get_mut(), made);
+    }
+    hours.into_iter().collect()
 }
 
 fn letter(

@@ -93,6 +93,7 @@ impl World {
             shard: ShardId(0),
             queue: None,
             trouble: trouble.clone(),
+            taken: 0,
         };
         let (outbox, outbox_task) = Outbox::start(parts, state.clone());
         let parts = records::Parts {

@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use weir_stream::CheckpointCommand;
-use weir_table::{AppendError, CommitError, Committed, Refused, Rule, SourceId};
+use weir_table::{AppendError, Appended, CommitError, Committed, Refused, ReshapeError, Rule, SourceId};
 use weir_types::SequenceNumber;
 
 use super::read::Prepared;
 use super::{Parts, Trouble};
 use crate::dead::Letter;
+use crate::ledger::CoveredPage;
 
 /// How long places wait for a commit when no rows do: after repeats only, say.
 const PLACES_LINGER: Duration = Duration::from_secs(30);
@@ -25,6 +26,7 @@ pub(super) struct Applier {
     incoming: mpsc::Receiver<Prepared>,
     applied: watch::Sender<Vec<SequenceNumber>>,
     trouble: Arc<Trouble>,
+    stopping: watch::Receiver<bool>,
     commit: Option<Commit>,
     pause: Duration,
     /// When a commit that failed is tried again.
@@ -41,8 +43,19 @@ impl Applier {
         incoming: mpsc::Receiver<Prepared>,
         applied: watch::Sender<Vec<SequenceNumber>>,
         trouble: Arc<Trouble>,
+        stopping: watch::Receiver<bool>,
     ) -> Self {
-        Self { parts, incoming, applied, trouble, commit: None, pause: RETRY, retry_at: None, places_since: None }
+        Self {
+            parts,
+            incoming,
+            applied,
+            trouble,
+            stopping,
+            commit: None,
+            pause: RETRY,
+            retry_at: None,
+            places_since: None,
+        }
     }
 
     pub async fn run(mut self) {
@@ -52,6 +65,12 @@ impl Applier {
     }
 
     async fn work(&mut self) -> Result<(), Fenced> {
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            reshaped = self.reshape() => reshaped?,
+            // What is rewritten already is found by the next start.
+            _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+        }
         loop {
             let due = self.due();
             tokio::select! {
@@ -67,6 +86,27 @@ impl Applier {
             }
         }
         self.drain().await
+    }
+
+    /// Lets the files follow the columns, if they have to before the table takes rows.
+    async fn reshape(&mut self) -> Result<(), Fenced> {
+        let mut pause = RETRY;
+        while let Some(reshaping) = self.parts.table.reshaping() {
+            tracing::info!(table = %self.parts.name, files = reshaping.files, bytes = reshaping.bytes, %reshaping, "files are written anew");
+            match self.parts.table.reshape().await {
+                Ok(()) => self.trouble.of_applier(None),
+                Err(error) => {
+                    self.trouble.of_applier(Some(chain(&error)));
+                    if let ReshapeError::Commit(CommitError::Fenced { .. }) = error {
+                        return Err(Fenced);
+                    }
+                    tracing::error!(table = %self.parts.name, error = chain(&error), "files could not be written anew, which is tried again");
+                    self.parts.env.sleep(self.parts.env.jitter(pause)).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Says when the next commit is due; `None` if there is nothing to commit or one is under way.
@@ -144,7 +184,7 @@ impl Applier {
     }
 
     async fn apply(&mut self, prepared: Prepared) -> Result<(), Fenced> {
-        let Prepared { source, next, rows, letters } = prepared;
+        let Prepared { source, from, next, hour, mut counts, rows, letters } = prepared;
         self.park(letters).await;
         let seen = [(self.parts.sources[source].source(), next.0)];
         let rows = rows.unwrap_or_else(|| arrow::array::RecordBatch::new_empty(self.parts.columns.clone()));
@@ -155,22 +195,26 @@ impl Applier {
             self.commit = None;
             self.committed(result).await?;
         }
-        let refused = self.append(&rows, &seen).await?;
-        self.park(self.letters_of(&rows, &refused)).await;
+        let appended = self.append(&rows, &seen).await?;
+        counts.added = appended.added;
+        counts.repeats = appended.repeats;
+        counts.replaced = appended.replaced;
+        counts.refused = appended.refused.len() as u64;
+        counts.late = appended.late;
+        // At once: a commit that has these rows waits for it.
+        let page = CoveredPage { from: from.0, to: next.0, hour, counts };
+        self.parts.covered.push(seen[0].0.as_str(), page);
+        self.park(self.letters_of(&rows, &appended.refused)).await;
         self.applied.send_modify(|applied| applied[source] = next);
         Ok(())
     }
 
     /// Appends until it is taken: a full buffer waits for its commit, a store that is down for its return.
-    async fn append(
-        &mut self,
-        rows: &arrow::array::RecordBatch,
-        seen: &[(SourceId, u64)],
-    ) -> Result<Vec<Refused>, Fenced> {
+    async fn append(&mut self, rows: &arrow::array::RecordBatch, seen: &[(SourceId, u64)]) -> Result<Appended, Fenced> {
         let mut pause = RETRY;
         loop {
             match self.parts.table.append(rows.clone(), seen).await {
-                Ok(appended) => return Ok(appended.refused),
+                Ok(appended) => return Ok(appended),
                 Err(AppendError::Full { .. }) => {
                     self.begin_commit();
                     let result = finished(&mut self.commit).await;

@@ -10,6 +10,7 @@
 //! record is the cause of (a store that is down, damage in the log) are told in the status and tried again.
 
 mod apply;
+mod prepare;
 mod read;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,8 +29,10 @@ use weir_types::{SequenceNumber, ShardId, TableName};
 
 use self::apply::Applier;
 pub(crate) use self::apply::chain;
+pub(crate) use self::prepare::{Halt, Preparer};
 use self::read::Reader;
 use crate::dead::DeadLetters;
+use crate::ledger::{Books, Covered};
 use crate::lookups::LookupSet;
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
@@ -60,6 +63,9 @@ pub(crate) struct Parts {
     pub commit_bytes: u64,
     /// Records that were gone before they could be read.
     pub lost: AtomicU64,
+    pub books: Arc<Books>,
+    /// What was read and is not committed yet, for the books.
+    pub covered: Arc<Covered>,
 }
 
 /// A pipeline that runs.
@@ -125,18 +131,23 @@ impl Pipeline {
         let positions = parts.table.positions();
         let committed = |source: &SourceShard| positions.get(&source.source()).copied().unwrap_or(0);
         let from: Vec<SequenceNumber> = parts.sources.iter().map(|source| SequenceNumber(committed(source))).collect();
+        parts.sources.iter().for_each(|source| parts.covered.expect(source.source().as_str()));
         let (applied_to, applied) = watch::channel(from.clone());
         let (batches, incoming) = mpsc::channel(AHEAD);
         let (stop, stopping) = watch::channel(false);
         let trouble = Arc::new(Trouble::default());
         let reader = Reader::new(parts.clone(), from, batches, trouble.clone(), stopping.clone());
-        let applier = Applier::new(parts.clone(), incoming, applied_to, trouble.clone());
+        let applier = Applier::new(parts.clone(), incoming, applied_to, trouble.clone(), stopping.clone());
         let tasks = vec![tokio::spawn(reader.run()), tokio::spawn(applier.run())];
         Self { parts, applied, trouble, stop, tasks: Mutex::new(tasks) }
     }
 
     pub fn table(&self) -> &Arc<Table> {
         &self.parts.table
+    }
+
+    pub fn parts(&self) -> &Arc<Parts> {
+        &self.parts
     }
 
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
@@ -158,7 +169,11 @@ impl Pipeline {
     }
 
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.get()
+        let reshaping = self.parts.table.reshaping().map(|reshaping| reshaping.to_string());
+        match (self.trouble.get(), reshaping) {
+            (Some(trouble), Some(reshaping)) => Some(format!("{reshaping}; {trouble}")),
+            (trouble, reshaping) => trouble.or(reshaping),
+        }
     }
 
     /// Records that were gone before they could be read, since the start.

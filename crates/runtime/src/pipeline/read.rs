@@ -5,18 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
-use arrow::datatypes::SchemaRef;
-use hashbrown::HashMap;
 use tokio::sync::{mpsc, watch};
-use weir_function::{Lookups, RunError, isolate};
+use weir_ledger::Counts;
 use weir_log::ReadError;
-use weir_schema::{ColumnDecoder, Lookup, Schema};
-use weir_stream::{Page, Record};
-use weir_types::{Fingerprint, SequenceNumber};
+use weir_types::{Hour, SequenceNumber};
 
-use super::{Parts, SourceShard, Trouble, chain};
-use crate::dead::{Cause, Letter};
+use super::prepare::{Halt, Preparer};
+use super::{Parts, Trouble};
+use crate::dead::Letter;
 
 /// What one page asks for, in bytes.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -27,7 +23,12 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 pub(super) struct Prepared {
     /// Which of the sources.
     pub source: usize,
+    pub from: SequenceNumber,
     pub next: SequenceNumber,
+    /// The hour in which the records arrived; none: they were gone before they could be read.
+    pub hour: Option<Hour>,
+    /// What became of the records so far.
+    pub counts: Counts,
     /// None if the page gave no rows.
     pub rows: Option<RecordBatch>,
     pub letters: Vec<Letter>,
@@ -39,24 +40,6 @@ pub(super) struct Reader {
     batches: mpsc::Sender<Prepared>,
     trouble: Arc<Trouble>,
     stopping: watch::Receiver<bool>,
-    writers: HashMap<Fingerprint, Option<Schema>>,
-}
-
-/// Why a page could not be prepared, by no fault of a record.
-enum Halt {
-    Read(ReadError),
-    Run(RunError),
-    Columns(String),
-}
-
-impl std::fmt::Display for Halt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Read(error) => f.write_str(&chain(error)),
-            Self::Run(error) => f.write_str(&chain(error)),
-            Self::Columns(error) => f.write_str(error),
-        }
-    }
 }
 
 impl Reader {
@@ -67,12 +50,12 @@ impl Reader {
         trouble: Arc<Trouble>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        Self { parts, next, batches, trouble, stopping, writers: HashMap::new() }
+        Self { parts, next, batches, trouble, stopping }
     }
 
     pub async fn run(mut self) {
-        let mut decoder = match ColumnDecoder::new(&self.parts.stream.schema) {
-            Ok(decoder) => decoder,
+        let mut preparer = match Preparer::new(self.parts.clone()) {
+            Ok(preparer) => preparer,
             // The plan was checked against the same mapping.
             Err(error) => return self.trouble.of_reader(Some(error.to_string())),
         };
@@ -82,7 +65,7 @@ impl Reader {
             let work = async {
                 let mut moved = false;
                 for index in 0..self.next.len() {
-                    moved |= self.read_shard(index, &mut decoder).await?;
+                    moved |= self.read_shard(index, &mut preparer).await?;
                 }
                 Ok::<bool, Halt>(moved)
             };
@@ -119,7 +102,7 @@ impl Reader {
     }
 
     /// Reads one page of a shard, if it has more, and hands on what became of it.
-    async fn read_shard(&mut self, index: usize, decoder: &mut ColumnDecoder) -> Result<bool, Halt> {
+    async fn read_shard(&mut self, index: usize, preparer: &mut Preparer) -> Result<bool, Halt> {
         let parts = self.parts.clone();
         let shard = parts.sources[index].shard();
         let from = self.next[index];
@@ -134,7 +117,9 @@ impl Reader {
                 tracing::error!(shard = %shard.log().name(), %from, %to, lost, "records are gone before the table had read them");
                 self.parts.lost.fetch_add(lost, Ordering::Relaxed);
                 // The table's place moves too, so that queries don't wait for what can't come, and a restart is past it.
-                let _ = self.batches.send(Prepared { source: index, next: to, rows: None, letters: Vec::new() }).await;
+                let (rows, letters, counts) = (None, Vec::new(), Counts::default());
+                let gone = Prepared { source: index, from, next: to, hour: None, counts, rows, letters };
+                let _ = self.batches.send(gone).await;
                 self.next[index] = to;
                 return Ok(true);
             }
@@ -143,103 +128,21 @@ impl Reader {
         if page.is_empty() {
             return Ok(false);
         }
-        let mut letters = Vec::new();
-        let (batch, places) = self.decode(&parts.sources[index], &page, decoder, &mut letters)?;
-        let rows = match batch {
-            Some(batch) => self.transform(&parts.sources[index], batch, &places, &page, &mut letters).await?,
-            None => None,
-        };
+        // An hour is an account: what a function makes of records of two could not be told apart.
+        let page = page.of_one_hour();
+        parts
+            .books
+            .shards
+            .note(shard, &page)
+            .map_err(|error| Halt::Columns(format!("{}: {error}", shard.log().name())))?;
+        let hour = page.hour();
+        let made = preparer.prepare(&parts.sources[index], &page).await?;
         let next = page.end();
         self.trouble.of_reader(None);
         // A closed channel ends the loop in `run`.
-        let _ = self.batches.send(Prepared { source: index, next, rows, letters }).await;
+        let (counts, rows, letters) = (made.counts, made.rows, made.letters);
+        let _ = self.batches.send(Prepared { source: index, from, next, hour, counts, rows, letters }).await;
         self.next[index] = next;
         Ok(true)
     }
-
-    /// Decodes a page; the places say which record each row came from.
-    fn decode(
-        &mut self,
-        source: &SourceShard,
-        page: &Page,
-        decoder: &mut ColumnDecoder,
-        letters: &mut Vec<Letter>,
-    ) -> Result<(Option<RecordBatch>, Vec<SequenceNumber>), Halt> {
-        let mut places = Vec::new();
-        for record in page.records() {
-            let record = match record {
-                Ok(record) => record,
-                Err(error) => return Err(Halt::Columns(format!("shard {}: {error}", source.id))),
-            };
-            if source.only.is_some() && source.only.as_deref() != record.key {
-                continue;
-            }
-            let catalog = &self.parts.catalog;
-            let writer =
-                self.writers.entry(record.fingerprint).or_insert_with(|| catalog.by_fingerprint(record.fingerprint));
-            let Some(writer) = writer else {
-                // It may be registered by the time that the next one comes.
-                self.writers.remove(&record.fingerprint);
-                let error = format!("no schema is registered for fingerprint {}", record.fingerprint);
-                letters.push(self.letter(source, &record, Cause::UnknownSchema, error));
-                continue;
-            };
-            match decoder.push(writer, record.body) {
-                Ok(()) => places.push(record.sequence),
-                Err(error) => letters.push(self.letter(source, &record, Cause::Malformed, error.to_string())),
-            }
-        }
-        if places.is_empty() {
-            return Ok((None, places));
-        }
-        let batch = decoder.flush().map_err(|error| Halt::Columns(error.to_string()))?;
-        Ok((Some(batch), places))
-    }
-
-    async fn transform(
-        &self,
-        source: &SourceShard,
-        batch: RecordBatch,
-        places: &[SequenceNumber],
-        page: &Page,
-        letters: &mut Vec<Letter>,
-    ) -> Result<Option<RecordBatch>, Halt> {
-        let Some(function) = &self.parts.function else { return Ok(Some(batch)) };
-        let lookups: Arc<Lookups> = self.parts.lookups.current();
-        let mut output = Vec::new();
-        let mut settled = 0;
-        while settled < batch.num_rows() {
-            let rest = batch.slice(settled, batch.num_rows() - settled);
-            let isolated = isolate(&**function, &rest, &lookups).await.map_err(Halt::Run)?;
-            for failed in &isolated.failed {
-                let place = places[settled + failed.row];
-                let record = page.records().filter_map(Result::ok).find(|record| record.sequence == place);
-                if let Some(record) = record {
-                    letters.push(self.letter(source, &record, Cause::FunctionFailed, chain(&failed.error)));
-                }
-            }
-            output.extend(isolated.output.into_iter().filter(|rows| rows.num_rows() > 0));
-            // At least one row is settled by every call; a function that breaks this must not hang the flow.
-            settled += isolated.settled.max(1);
-        }
-        one_batch(output).map_err(|error| Halt::Columns(error.to_string()))
-    }
-
-    fn letter(&self, source: &SourceShard, record: &Record<'_>, cause: Cause, error: String) -> Letter {
-        let log = source.shard().log().name().to_string();
-        let target = format!("table/{}", self.parts.name);
-        let place = (record.sequence, record.arrived_at);
-        let letter = Letter::of_record(&self.parts.env, log, place, target, cause, error, record.body.to_vec());
-        let letter = Letter { fingerprint: Some(record.fingerprint), ..letter };
-        letter.redriven(record.key)
-    }
-}
-
-/// Joins batches to one, since rows and place must enter the table together.
-fn one_batch(mut batches: Vec<RecordBatch>) -> Result<Option<RecordBatch>, arrow::error::ArrowError> {
-    if batches.len() <= 1 {
-        return Ok(batches.pop());
-    }
-    let schema: SchemaRef = batches[0].schema();
-    concat_batches(&schema, &batches).map(Some)
 }

@@ -1,5 +1,7 @@
 //! Batches, such as functions return them, into records.
 
+use std::collections::HashSet;
+
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
 use arrow::datatypes::{
@@ -10,7 +12,7 @@ use arrow::record_batch::RecordBatch;
 use super::{Branches, arrow_schema, branches};
 use crate::binary::{write_bytes, write_long};
 use crate::json::{Plan, Shape, State, encode_value, unknown_symbol, write_decimal};
-use crate::schema::NodeId;
+use crate::schema::{Field, NodeId};
 use crate::text::{self, Unit};
 use crate::{Fault, RecordError, Schema};
 
@@ -48,14 +50,19 @@ impl EncodedRecords {
 pub fn encode_batch(schema: &Schema, batch: &RecordBatch) -> Result<EncodedRecords, RecordError> {
     let wanted = arrow_schema(schema).map_err(|error| RecordError::at(error.field, error.reason))?;
     let plan = Plan::new(schema);
-    if let Some(unknown) = batch.schema().fields().iter().find(|field| wanted.field_with_name(field.name()).is_err()) {
+    if let Some(unknown) = batch.schema().fields().iter().find(|field| schema.field_called(field.name()).is_none()) {
         let near = weir_types::nearest(unknown.name(), wanted.fields().iter().map(|field| field.name().as_str()));
         let hint = near.map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
         return Err(RecordError::at(unknown.name(), format!("the schema has no field for the column{hint}")));
     }
+    let mut taken = HashSet::new();
+    let names = batch.schema_ref().fields().iter().filter_map(|column| schema.field_called(column.name()));
+    if let Some(twice) = names.map(|field| field.name.as_str()).find(|name| !taken.insert(*name)) {
+        return Err(RecordError::at(twice, "two columns are called by its names"));
+    }
     let mut columns = Vec::with_capacity(wanted.fields().len());
-    for field in wanted.fields() {
-        let column = batch.column_by_name(field.name());
+    for (field, named) in wanted.fields().iter().zip(schema.fields()) {
+        let column = called(schema, named, |name| batch.column_by_name(name));
         columns.push(
             column
                 .map(|column| fit(column, field.data_type()))
@@ -74,6 +81,12 @@ pub fn encode_batch(schema: &Schema, batch: &RecordBatch) -> Result<EncodedRecor
         records.ends.push(records.bytes.len());
     }
     Ok(records)
+}
+
+/// Finds what is called by a field's name, or else by one that it had.
+pub(super) fn called<T>(schema: &Schema, field: &Field, find: impl Fn(&str) -> Option<T>) -> Option<T> {
+    let own = |name: &&String| schema.field_called(name).is_some_and(|found| found.name == field.name);
+    find(&field.name).or_else(|| field.aliases.iter().filter(own).find_map(|alias| find(alias)))
 }
 
 fn fit(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, String> {

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::{DataType, Schema as Columns};
 
-use super::encode::check_cast;
+use super::encode::{called, check_cast};
 use super::{ColumnError, arrow_schema};
 use crate::Schema;
 use crate::json::{Plan, Shape};
@@ -47,7 +47,8 @@ pub fn misfits(schema: &Schema, columns: &Columns) -> Result<Vec<Misfit>, Column
     let plan = Plan::new(schema);
     let mut found = Vec::new();
     for column in columns.fields() {
-        match wanted.field_with_name(column.name()) {
+        let field = schema.field_called(column.name()).map_or(column.name().as_str(), |field| field.name.as_str());
+        match wanted.field_with_name(field) {
             Err(_) => found.push(Misfit::Unknown { column: column.name().clone() }),
             Ok(field) if !fits(column.data_type(), field.data_type()) => found.push(Misfit::Type {
                 column: column.name().clone(),
@@ -58,8 +59,9 @@ pub fn misfits(schema: &Schema, columns: &Columns) -> Result<Vec<Misfit>, Column
         }
     }
     if let Shape::Record(shape) = plan.shape(plan.schema.root_id()) {
-        for field in &shape.fields {
-            if field.absent.is_none() && columns.field_with_name(&field.name).is_err() {
+        for (field, named) in shape.fields.iter().zip(schema.fields()) {
+            let column = called(schema, named, |name| columns.field_with_name(name).ok());
+            if field.absent.is_none() && column.is_none() {
                 found.push(Misfit::Missing { field: field.name.to_string() });
             }
         }

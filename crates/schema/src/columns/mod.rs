@@ -22,6 +22,7 @@ mod column;
 mod decode;
 mod encode;
 mod misfits;
+mod past;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ use arrow::datatypes::{DataType, Field, Fields, SchemaRef, TimeUnit};
 pub use decode::ColumnDecoder;
 pub use encode::{EncodedRecords, encode_batch};
 pub use misfits::{Misfit, misfits};
+pub use past::{Past, past};
 
 use crate::Schema;
 use crate::schema::{Kind, Logical, NodeId};

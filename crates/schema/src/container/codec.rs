@@ -5,15 +5,30 @@ use std::io::Read;
 use super::ContainerError;
 use crate::limits::BLOCK_BYTES_MAX;
 
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Codec {
+/// How the blocks of a container file are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codec {
+    /// They are not.
     Null,
+    /// Raw deflate, without zlib's frame.
     Deflate,
+    /// Snappy, with a CRC-32 of what is in it.
     Snappy,
+    /// Zstandard.
     Zstandard,
 }
 
 impl Codec {
+    /// Returns the codec's name in headers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::Null => "null",
+            Codec::Deflate => "deflate",
+            Codec::Snappy => "snappy",
+            Codec::Zstandard => "zstandard",
+        }
+    }
+
     pub(super) fn named(name: &str) -> Result<Self, ContainerError> {
         match name {
             "null" => Ok(Codec::Null),

@@ -1,4 +1,4 @@
-//! Avro object container files, read as they arrive.
+//! Avro object container files, read as they arrive and written block by block.
 //!
 //! ```text
 //! Obj 1 | metadata: schema, codec | sync     then, until the end:     count | size | records | sync
@@ -12,14 +12,18 @@
 //! Source: Avro specification 1.11, "Object Container Files".
 
 mod codec;
+mod header;
 #[cfg(test)]
 mod tests;
+mod write;
 
-use codec::Codec;
+pub use codec::Codec;
+pub use header::ContainerHeader;
+pub use write::ContainerWriter;
 
 use crate::binary::{CUT_OFF, Cursor};
 use crate::compatibility::can_read;
-use crate::limits::{BLOCK_BYTES_MAX, EMPTY_ITEMS_MAX, HEADER_BYTES_MAX};
+use crate::limits::{BLOCK_BYTES_MAX, EMPTY_ITEMS_MAX};
 use crate::resolve::skip;
 use crate::{Incompatibility, ParseError, RecordError, Resolver, Schema};
 use weir_types::limits::RECORD_BYTES_MAX;
@@ -169,23 +173,9 @@ impl ContainerReader {
 
     /// Reads the header, if all of it is there.
     fn header(&self, bytes: &[u8]) -> Result<Option<(File, usize)>, ContainerError> {
-        const MAGIC: &[u8] = b"Obj\x01";
-        let known = bytes.len().min(MAGIC.len());
-        if bytes[..known] != MAGIC[..known] {
-            return Err(ContainerError::Magic);
-        }
-        let mut cursor = Cursor::new(bytes);
-        let (schema, codec, sync) = match metadata(&mut cursor) {
-            Ok(found) => found,
-            Err(CUT_OFF) if bytes.len() <= HEADER_BYTES_MAX => return Ok(None),
-            Err(CUT_OFF) => {
-                return Err(ContainerError::Header { reason: format!("it is longer than {HEADER_BYTES_MAX} bytes") });
-            }
-            Err(reason) => return Err(ContainerError::Header { reason: reason.to_owned() }),
+        let Some(ContainerHeader { schema: writer, codec, sync, length, .. }) = ContainerHeader::read(bytes)? else {
+            return Ok(None);
         };
-        let schema = schema.ok_or_else(|| ContainerError::Header { reason: "`avro.schema` is missing".to_owned() })?;
-        let writer = Schema::parse(schema).map_err(ContainerError::Schema)?;
-        let codec = Codec::named(codec.unwrap_or("null"))?;
         let incompatible = |reasons| ContainerError::Incompatible { reasons };
         let resolver = if writer.canonical_form() == self.target.canonical_form() {
             let reasons = can_read(&self.target, &writer);
@@ -196,7 +186,7 @@ impl ContainerReader {
         } else {
             Some(Resolver::new(&writer, &self.target).map_err(incompatible)?)
         };
-        Ok(Some((File { writer, codec, sync, resolver }, cursor.at())))
+        Ok(Some((File { writer, codec, sync, resolver }, length)))
     }
 
     /// Reads one block and returns its length, if all of it is there.
@@ -298,31 +288,4 @@ fn bounded(record: &[u8]) -> Result<&[u8], RecordError> {
         return Ok(record);
     }
     Err(RecordError::whole(format!("the record has {} bytes, and {RECORD_BYTES_MAX} are allowed", record.len())))
-}
-
-type Metadata<'a> = (Option<&'a str>, Option<&'a str>, [u8; 16]);
-
-fn metadata<'a>(cursor: &mut Cursor<'a>) -> Result<Metadata<'a>, &'static str> {
-    let (mut schema, mut codec) = (None, None);
-    cursor.take(4)?;
-    loop {
-        // Not `Cursor::block`: what it would compare with has not come yet.
-        let count = cursor.long()?;
-        if count < 0 {
-            cursor.long()?;
-        }
-        if count == 0 {
-            return Ok((schema, codec, cursor.array()?));
-        }
-        for _ in 0..count.unsigned_abs() {
-            let key = cursor.text()?;
-            let value = cursor.bytes()?;
-            let text = || std::str::from_utf8(value).map_err(|_| "a text is not valid UTF-8");
-            match key {
-                "avro.schema" => schema = Some(text()?),
-                "avro.codec" => codec = Some(text()?),
-                _ => {}
-            }
-        }
-    }
 }

@@ -60,6 +60,7 @@ pub(crate) enum Shape {
 #[derive(Debug)]
 pub(crate) struct RecordShape {
     pub(crate) fields: Vec<FieldShape>,
+    /// By their names, and by names that they had.
     pub(crate) by_name: HashMap<Box<str>, u32>,
     /// Where this record's guesses begin.
     pub(crate) guesses: usize,
@@ -142,7 +143,14 @@ fn shape(schema: &Schema, node: &Node, guesses: &mut usize) -> Shape {
                     absent: field.default.clone().or_else(|| null(schema, field.node)),
                 })
                 .collect();
-            let by_name = fields.iter().zip(0..).map(|(field, index)| (field.name.clone(), index)).collect();
+            let mut by_name: HashMap<Box<str>, u32> =
+                fields.iter().zip(0..).map(|(field, index)| (field.name.clone(), index)).collect();
+            // Who writes text has no schema that says by which of its names a field is called.
+            for (field, index) in record.fields.iter().zip(0..) {
+                for alias in &field.aliases {
+                    by_name.entry(alias.as_str().into()).or_insert(index);
+                }
+            }
             Shape::Record(RecordShape { fields, by_name, guesses: first })
         }
     }

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
+mod audit;
 mod crash;
 mod layout;
 mod maintenance;
+mod partition;
+mod replacing;
+mod reshape;
 mod schema;
 mod support;
 mod unique;

@@ -43,7 +43,7 @@ async fn a_merge_keeps_every_row_and_says_what_it_did() {
     assert_eq!(table.view().files[0].times, Some((START, START + 19 * MINUTE)));
     assert_eq!(rows_in(&table.view(), store.as_ref()).await, all);
     assert_eq!(rows_in(&before, store.as_ref()).await, all, "an older view still reads");
-    assert_eq!(table.merge().await.unwrap(), weir_table::Merged::default());
+    assert_eq!(table.merge().await.unwrap(), weir_table::Compacted::default());
     let log =
         store.get(&"tables/flights/_delta_log/00000000000000000010.json".into()).await.unwrap().bytes().await.unwrap();
     let log = String::from_utf8(log.to_vec()).unwrap();

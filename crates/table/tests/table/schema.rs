@@ -88,7 +88,7 @@ async fn incompatible_changes_are_refused_with_the_column_and_nothing_changes() 
     let error = try_open(Arc::new(Schema::new(fields)), store.clone(), &env).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "column `distance` of table `flights` is Int64, and can't become Utf8: give the new column another name"
+        "column `distance` of table `flights` is bigint, and can't become text: give the new column another name"
     );
     let table = open(spec(), store, &env).await;
     assert_eq!(table.columns().fields().len(), 4);

@@ -28,6 +28,7 @@ use crate::load::{Known, Names};
 use crate::{Body, Diagnostic, FilesPlan, FunctionPlan, LookupPlan, Place, QueuePlan, SchedulePlan, StreamPlan};
 
 pub(crate) use output::Feed;
+pub(super) use sql::query;
 
 pub(crate) const SHAPE: Shape = Shape {
     attributes: &[

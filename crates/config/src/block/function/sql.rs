@@ -1,6 +1,7 @@
 //! A query, its outputs' conditions, and the columns that flow along each edge.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -28,7 +29,7 @@ pub(super) fn read(
     around: &Around<'_>,
     report: &mut Report,
 ) -> Option<Made> {
-    let sql = query(block, around, report)?;
+    let sql = query(block, around.dir, "select * from input", report)?;
     reads.extend(weir_function::reads(&sql.text).unwrap_or_default());
     let conditions: Vec<Option<Condition>> = drafts
         .iter()
@@ -76,18 +77,18 @@ pub(super) fn read(
     Some((body, outputs))
 }
 
-/// Reads the query's text.
-fn query(block: &Attributes<'_>, around: &Around<'_>, report: &mut Report) -> Option<Sql> {
+/// Reads the query's text, from `sql` or `sql_file`, one of which is set.
+pub(in crate::block) fn query(block: &Attributes<'_>, dir: &Path, example: &str, report: &mut Report) -> Option<Sql> {
     if block.has("sql") {
         if block.has("sql_file") {
             block.refuse("sql_file", format!("{block} has both `sql` and `sql_file`"), "remove one of the two", report);
             return None;
         }
-        let text = block.text("sql", "select * from input", report)?;
+        let text = block.text("sql", example, report)?;
         return Some(Sql::of_attribute(text.value, Arc::clone(block.evaluator.source), text.span));
     }
     let file = block.name_text("sql_file", "enrich.sql", report)?.value;
-    match files::read_text(around.dir, &file) {
+    match files::read_text(dir, &file) {
         Ok(source) => Some(Sql::of_file(source)),
         Err(error) => {
             if error.place.as_ref().and_then(crate::Place::span).is_some() {

@@ -1,0 +1,5 @@
+//! Books over crashes, rollbacks and faults.
+
+mod crashes;
+mod faults;
+mod world;
