@@ -1,6 +1,6 @@
 """PostgreSQL and MariaDB for a test: the real ones, in a temporary folder, on ports that the system gives.
 
-They refuse to run as root, so that root gives them to the user that their package made. `cargo xtask setup` installs them.
+They refuse to run as root, so that root gives them to the user that their package made, or to nobody. `cargo xtask setup` installs them.
 """
 
 import glob
@@ -36,7 +36,8 @@ class Database:
         self.port = free_port()
         self.identity = {}
         if os.geteuid() == 0:
-            entry = pwd.getpwnam(self.user)
+            known = {entry.pw_name: entry for entry in pwd.getpwall()}
+            entry = known.get(self.user) or known["nobody"]
             self.identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
             os.chown(self.folder, entry.pw_uid, entry.pw_gid)
         self.process = None
