@@ -32,8 +32,7 @@ enum Peer {
     Moto,
 }
 
-const PARTS: [Part; 11] = [
-const PARTS: [Part; 10] = [
+const PARTS: &[Part] = &[
     Part::new("log", "weir-log", "log_bench", "The local log"),
     Part::new("schema", "weir-schema", "schema_bench", "Records to Avro and to columns"),
     Part::new("function", "weir-function", "function_bench", "SQL functions"),

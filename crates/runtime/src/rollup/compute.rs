@@ -14,6 +14,7 @@ use weir_table::{CommitError, Committed, ReplaceError};
 
 use super::Parts;
 use super::stale::{self, Basis, Key, Wanted};
+use crate::lookups::Current;
 
 /// Why a partition was not computed. It is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -40,10 +41,11 @@ impl ComputeError {
 impl Parts {
     /// Returns the lookups, and what the partitions should be made of.
     fn look(&self) -> (Arc<Lookups>, Wanted) {
-        let lookups = self.lookups.current();
-        let digests = self.digests.of(&lookups, self.planned.reads());
+        let Current { lookups, versions } = self.lookups.now();
+        let reads = self.planned.reads().iter();
+        let digests = reads.filter_map(|name| Some((name.as_str(), versions.get(name)?.digest.0)));
         let source = (&self.source.name, self.source.table.identity());
-        let basis = Basis::new(&self.plan.sql, source, digests.into_iter());
+        let basis = Basis::new(&self.plan.sql, source, digests);
         let (source, own) = (self.source.table.partitions(), self.table.partitions());
         (lookups, Wanted::look(&self.shape, basis, (&source, &own), &self.table.positions()))
     }
