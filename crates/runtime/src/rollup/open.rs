@@ -84,7 +84,7 @@ async fn one(
     let TableSource::Rollup(rollup) = plan.source else { unreachable!("the caller chose rollups") };
     let source = tables.get(&rollup.source).expect(known).clone();
     // The table's own columns, as they are stored: what the plan knows of them is older where the table has grown wider.
-    let columns = compute::columns(&source.table.columns(), &rollup.source_columns);
+    let columns = compute::columns(&source.table.columns_to_be(), &rollup.source_columns);
     let lookups = around.lookups.columns();
     let failed = |source| StartError::Function { function: format!("of table `{}`", plan.name), source };
     let planned = Rollup::plan(&rollup.sql, (source.name.as_str(), &columns), lookups).map_err(failed)?;
