@@ -1,6 +1,7 @@
 //! An archive that is open: what it knows of its shards and hours, and what may be asked of it at any time.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use object_store::ObjectStore;
@@ -10,7 +11,7 @@ use weir_env::Env;
 use weir_types::{Hour, SequenceNumber, ShardId, Timestamp};
 
 use crate::error::{OpenError, ReadError, StoreError};
-use crate::limits::REQUESTS;
+use crate::limits::{CLOCK_BACK_HOURS, REQUESTS};
 use crate::manifest::{Chunk, FORMAT, HourManifest, HourSummary, Link, Retained, ShardHour, Totals, digest_of_all};
 use crate::open;
 use crate::place::{self, Kind};
@@ -215,9 +216,8 @@ impl Archive {
     /// # Errors
     /// If the store fails, or a closed hour's manifest does not read.
     pub async fn manifests(&self, from: Hour, to: Hour) -> Result<Vec<HourSummary>, ReadError> {
-        let first = self.state().retained.map_or(from, |retained| retained.from.max(from));
         let mut summaries = Vec::new();
-        for hour in self.store.hours().await?.into_iter().filter(|hour| (first..=to).contains(hour)) {
+        for hour in self.hours(from, to).await? {
             if let Some(manifest) = self.hour_manifest(hour).await? {
                 let HourManifest { hour, shards, totals, .. } = manifest;
                 summaries.push(HourSummary { hour, closed: true, shards, totals });
@@ -274,8 +274,31 @@ impl Archive {
     /// # Errors
     /// If the hours can't be listed.
     pub async fn read(&self, selection: Selection, on_damage: OnDamage) -> Result<Reader, ReadError> {
-        let retained = self.state().retained.map(|retained| retained.from);
-        Reader::begin(self.store.clone(), self.spec.stream.clone(), selection, on_damage, retained).await
+        let first = selection.since.map_or(Hour(i64::MIN), Hour::of);
+        // A clock that went back has put records into later hours than that of their arrival.
+        let last = selection.until.map_or(i64::MAX, |until| Hour::of(until).0.saturating_add(CLOCK_BACK_HOURS));
+        self.read_hours(selection, on_damage, first..=Hour(last)).await
+    }
+
+    /// Begins to read what the selection says of these hours' folders.
+    pub(crate) async fn read_hours(
+        &self,
+        selection: Selection,
+        on_damage: OnDamage,
+        hours: RangeInclusive<Hour>,
+    ) -> Result<Reader, ReadError> {
+        let (first, last) = hours.into_inner();
+        let first = self.state().retained.map_or(first, |retained| retained.from.max(first));
+        Reader::begin(self.store.clone(), self.spec.stream.clone(), selection, on_damage, first..=last).await
+    }
+
+    /// Returns the hours from `from` up to and with `to` that have a folder and are not deleted, in order.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn hours(&self, from: Hour, to: Hour) -> Result<Vec<Hour>, StoreError> {
+        let first = self.state().retained.map_or(from, |retained| retained.from.max(from));
+        Ok(self.store.hours().await?.into_iter().filter(|hour| (first..=to).contains(hour)).collect())
     }
 
     /// Reads many manifests of chunks at once, each with the digest of its bytes.

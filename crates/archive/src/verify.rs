@@ -147,11 +147,10 @@ impl Archive {
         let mut verdict = Verdict::default();
         self.state().went_back.iter().for_each(|back| verdict.find(Finding::WentBack(*back)));
         let kept = |hour: &Hour| self.state().retained.is_none_or(|retained| *hour >= retained.from);
-        let hours: Vec<Hour> =
-            self.store.hours().await?.into_iter().filter(|hour| (from..=to).contains(hour) && kept(hour)).collect();
-        let mut ends: BTreeMap<ShardId, SequenceNumber> = BTreeMap::new();
-        let mut last: Option<Link> = None;
-        for hour in &hours {
+        let hours: Vec<Hour> = self.store.hours().await?.into_iter().filter(|hour| *hour <= to && kept(hour)).collect();
+        let (before_these, hours) = hours.split_at(hours.partition_point(|hour| *hour < from));
+        let (mut last, mut ends) = self.verify_from(before_these.last().copied()).await?;
+        for hour in hours {
             let found = verdict.findings.len();
             let link = self.verify_hour(*hour, last, &before, &mut ends, &mut verdict).await?;
             last = link.or(last);
@@ -166,6 +165,22 @@ impl Archive {
             verdict.read = Some(self.verify_records(from, to, &mut verdict).await?);
         }
         Ok(verdict)
+    }
+
+    /// Returns what the hour before the first that is looked at says: its link, and where its shards end.
+    async fn verify_from(
+        &self,
+        hour: Option<Hour>,
+    ) -> Result<(Option<Link>, BTreeMap<ShardId, SequenceNumber>), VerifyError> {
+        let Some(hour) = hour else { return Ok(Default::default()) };
+        let Some(bytes) = self.store.get(&place::hour_manifest(&self.store.root, hour)).await? else {
+            return Ok(Default::default());
+        };
+        let manifest = open::parse_hour(&bytes, &self.spec.stream, hour);
+        // One that does not read is a finding of its own hour.
+        let shards = manifest.into_iter().flat_map(|manifest| manifest.shards);
+        let ends = shards.map(|shard| (shard.shard, shard.end)).collect();
+        Ok((Some(Link { hour, digest: digest_of(&bytes) }), ends))
     }
 
     async fn verify_hour(
@@ -347,7 +362,6 @@ impl Archive {
     }
 
     async fn verify_records(&self, from: Hour, to: Hour, verdict: &mut Verdict) -> Result<Tally, VerifyError> {
-        let selection = Selection { since: Some(from.start()), until: Some(to.end()), ..Selection::default() };
         let store = |error| match error {
             ReadError::Store(error) => VerifyError::Store(error),
             // Not asked for: damage is in the pages.
@@ -357,7 +371,8 @@ impl Archive {
                 source: object_store::Error::Generic { store: "archive", source: damage.to_string().into() },
             }),
         };
-        let mut reader = self.read(selection, OnDamage::Skip).await.map_err(store)?;
+        let reading = self.read_hours(Selection::default(), OnDamage::Skip, from..=to);
+        let mut reader = reading.await.map_err(store)?;
         let mut read = Tally::default();
         while let Some(page) = reader.next(PAGE_BYTES).await.map_err(store)? {
             page.records().for_each(|record| read.add(weir_stream::digest(record.body)));

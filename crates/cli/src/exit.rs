@@ -17,8 +17,10 @@ pub enum Exit {
     Unreachable = 4,
     /// Records were refused; the others were stored.
     Refused = 5,
-    /// The log has damage.
+    /// The log has damage, or an archive.
     Damaged = 6,
+    /// The ledger does not balance.
+    Unbalanced = 7,
 }
 
 impl From<Exit> for ExitCode {

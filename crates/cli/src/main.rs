@@ -9,6 +9,7 @@ mod dead;
 mod demo;
 mod exit;
 mod function;
+mod ledger;
 mod log;
 mod output;
 mod query;
@@ -63,6 +64,8 @@ enum Command {
     Table(table::Args),
     /// Functions: list, invoke, logs, versions, rollback
     Function(function::Args),
+    /// Show what came in, went out and is in flight, hop by hop, and whether it balances
+    Ledger(ledger::Args),
     /// Look into a data folder's log, verify it, or repair it
     Log(log::Args),
 }
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Command::Dead(args) => dead::run(args),
         Command::Table(args) => table::run(args),
         Command::Function(args) => function::run(args),
+        Command::Ledger(args) => ledger::run(args),
         Command::Log(args) => log::run(args),
     };
     match result {

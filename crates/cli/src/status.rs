@@ -205,6 +205,18 @@ fn render(status: &Value) -> String {
             out.push_str(&format!("table {} is not compacted: {trouble}\n", text(&table["name"])));
         }
     }
+    let ledger = &status["ledger"];
+    for (depth, what) in [("books", "the ledger's books"), ("files", "the files")] {
+        let wrong = ledger[depth]["findings"].as_u64().unwrap_or_default()
+            + ledger[depth]["incidents"].as_u64().unwrap_or_default();
+        if wrong > 0 {
+            let first = text(&ledger[depth]["first"]);
+            out.push_str(&format!("{what} do not balance: {first} ({wrong} in all; see `weir ledger`)\n"));
+        }
+    }
+    if let Some(trouble) = ledger["trouble"].as_str() {
+        out.push_str(&format!("the ledger stands still: {trouble}\n"));
+    }
     if let Some(trouble) = status["redrive_trouble"].as_str() {
         out.push_str(&format!("redriven dead letters stand still: {trouble}\n"));
     }

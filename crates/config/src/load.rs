@@ -198,9 +198,6 @@ fn check(dir: &Path, inputs: &Inputs, blocks: &Blocks<'_>, report: &mut Report) 
     let streams: Known<_> = of_kind("stream", declared, report, |declared, name, report| {
         stream::read(&declared.open(&scope, &stream::SHAPE, report), name, dir, report)
     });
-    let files: Known<_> = of_kind("files", declared, report, |declared, name, report| {
-        files_block::read(&declared.open(&scope, &files_block::SHAPE, report), name, dir, report)
-    });
     let schedules: Known<_> = of_kind("schedule", declared, report, |declared, name, report| {
         schedule::read(&declared.open(&scope, &schedule::SHAPE, report), name, report)
     });
@@ -208,6 +205,14 @@ fn check(dir: &Path, inputs: &Inputs, blocks: &Blocks<'_>, report: &mut Report) 
         queue::read(&declared.open(&scope, &queue::SHAPE, report), &label, &names, report)
     });
     let queues = queue::link(queues, report);
+    let files: Known<_> = of_kind("files", declared, report, |declared, name, report| {
+        files_block::read(
+            &declared.open(&scope, &files_block::SHAPE, report),
+            name,
+            &files_block::Around { dir, names: &names, queues: &queues },
+            report,
+        )
+    });
     let lookups: Known<_> = of_kind("lookup", declared, report, |declared, name, report| {
         lookup::read(&declared.open(&scope, &lookup::SHAPE, report), name, dir, report)
     });

@@ -32,6 +32,19 @@ pub struct Opened {
     pub stock: Option<Vec<(PlaceKey, Tally)>>,
 }
 
+/// What an audit found a table to be, to be given to the next one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audited {
+    /// The table.
+    pub table: String,
+    /// Its version.
+    pub version: u64,
+    /// Its commits.
+    pub commits: u64,
+    /// A mark of the version.
+    pub mark: Option<u64>,
+}
+
 /// A change of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -65,6 +78,8 @@ pub enum Command {
         /// What, in words.
         what: String,
     },
+    /// A table was audited.
+    Audited(Audited),
     /// Somebody has looked at an incident.
     Accepted {
         /// Its number.

@@ -8,7 +8,7 @@ use weir_types::{Hour, LogName, Tally};
 
 use crate::balance::Hop;
 use crate::book::{DoorCounts, FunctionBook, Met, PlaceKey, ShardBook, TableBook};
-use crate::command::{Booked, Command, Opened, Streamed};
+use crate::command::{Audited, Booked, Command, Opened, Streamed};
 use crate::incident::{INCIDENTS_MAX, Incident};
 
 /// The form of the snapshots.
@@ -202,6 +202,13 @@ impl Machine for Ledger {
                 Booked::Taken
             }
             Command::Noticed { hop, name, what } => self.notice(at, hop, name, what, None),
+            Command::Audited(Audited { table, version, commits, mark }) => match self.tables.get_mut(&table) {
+                Some(book) => {
+                    book.audited = Some((version, commits, mark));
+                    Booked::Taken
+                }
+                None => Booked::Stale,
+            },
             Command::Accepted { incident, note } => self.accept(incident, note),
             Command::Recounted { table, commits, places, note } => self.recount(at, table, commits, places, note),
             Command::Folded { before } => {

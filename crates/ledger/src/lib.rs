@@ -43,14 +43,13 @@ mod slices;
 mod tests;
 
 pub use balance::{
-    ArchivedHour, Balance, Choice, Fault, Finding, Hop, IDS_NAMED_MAX, Line, Live, LiveFunction, LiveTable, NamedId,
-    Wrong, balance,
+    ArchivedHour, Balance, Choice, Fault, Finding, Hop, IDS_NAMED_MAX, Line, Live, LiveTable, NamedId, Wrong, balance,
 };
 pub use book::{
     Changes, Counts, DoorCounts, Entry, FunctionBook, FunctionCounts, FunctionHours, PLACES_PER_PART, PlaceEntry,
-    PlaceKey, ShardBook, ShardHour, SourceBook, SourceEntry, Stock, TableBook, Why,
+    PlaceKey, Reached, ShardBook, ShardHour, SourceBook, SourceEntry, Stock, TableBook, Why,
 };
-pub use command::{Booked, Command, Opened, Streamed};
+pub use command::{Audited, Booked, Command, Opened, Streamed};
 pub use incident::{INCIDENTS_MAX, Incident};
 pub use ledger::Ledger;
 pub use slices::{Difference, Slice, SliceFull, slices_of};

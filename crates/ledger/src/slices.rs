@@ -69,6 +69,11 @@ impl Difference {
         Ok(())
     }
 
+    /// Tells whether an id should be there.
+    pub fn expects(&self, id: u128) -> bool {
+        self.ids.get(&id).is_some_and(|(expected, _)| *expected)
+    }
+
     fn entry(&mut self, id: u128) -> Result<&mut (bool, u32), SliceFull> {
         if self.ids.len() >= self.ids_max && !self.ids.contains_key(&id) {
             return Err(SliceFull);

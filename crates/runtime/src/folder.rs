@@ -5,6 +5,7 @@
 //! log/          the local log engine, which also locks the folder
 //! snapshots/    of machines and streams
 //! tables/NAME/  tables without a location of their own
+//! archive/NAME/ archives without a location of their own
 //! functions/    versions of handlers, their logs, and their temporary folders
 //! spill/        what queries and merges need for a moment; emptied at start
 //! ```
@@ -123,6 +124,11 @@ impl Folder {
     /// Returns where a table is that has no location of its own.
     pub fn table(&self, name: &str) -> PathBuf {
         self.root.join("tables").join(name)
+    }
+
+    /// Returns where a stream's archive is that has no location of its own.
+    pub fn archive(&self, stream: &str) -> PathBuf {
+        self.root.join("archive").join(stream)
     }
 
     /// The store of snapshots: objects are durable when `put` returns.

@@ -43,16 +43,18 @@ pub use door::{
     BodyError, DOOR_BYTES_MAX, DeliverError, Delivery, Encoding, Failed, Format, NoRoom, Place, REFUSALS_LISTED_MAX,
     Refusal, Report, SILENCE_MAX, UnknownEncoding, UnknownFormat,
 };
+pub use files::{HearError, NotificationError};
 pub use folder::{Folder, FolderError};
 pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
-pub use ledger::BookError;
+pub use ledger::{BookError, Checked, Depth as LedgerDepth, LedgerError, LedgerReport};
 pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
 pub use rollup::{RefreshError, RollupStatus};
 pub use schemas::Catalog;
 pub use status::{
-    FilesStatus, FunctionStatus, LookupStatus, PARTITIONS_LISTED_MAX, PartitionStatus, QueueStatus, ShardStatus,
-    Status, StreamStatus, TableStatus,
+    FilesStatus, FunctionStatus, LedgerStatus, LookupStatus, PARTITIONS_LISTED_MAX, PartitionStatus, QueueStatus,
+    ShardStatus, Status, StreamStatus, TableStatus,
 };
 pub use system::SystemTableError;
 pub use tail::{TailError, TailPage, TailRecord};
+pub use weir_ledger::Choice as LedgerChoice;

@@ -393,6 +393,7 @@ impl Node {
             catalog: &catalog,
             dead_letters: &dead_letters,
             functions: &functions,
+            queues: &queues,
         };
         let files = planned_files.into_iter().map(|planned| OpenFiles::start(planned, &around)).collect();
         let node = Arc::new(Self {

@@ -12,6 +12,7 @@ use weir_types::{SequenceNumber, ShardId, TableName, Timestamp};
 
 use crate::files::OpenFiles;
 use crate::function::OpenFunction;
+use crate::ledger::Checked;
 use crate::node::Node;
 use crate::rollup::RollupStatus;
 
@@ -38,6 +39,19 @@ pub struct Status {
     pub lookups: Vec<LookupStatus>,
     /// Tables, by name.
     pub tables: Vec<TableStatus>,
+    /// Whether everything balances.
+    pub ledger: LedgerStatus,
+}
+
+/// The state of the ledger.
+#[derive(Debug, Clone, Serialize)]
+pub struct LedgerStatus {
+    /// What the last comparison of the books came to; none was made yet in the first minute.
+    pub books: Option<Checked>,
+    /// What the last look into the files came to: once a day, and on request.
+    pub files: Option<Checked>,
+    /// Why nothing can be booked, if nothing can.
+    pub trouble: Option<String>,
 }
 
 /// The state of a stream. Counts of the door are since the node was started.
@@ -362,7 +376,13 @@ impl Node {
                 })
                 .collect(),
             tables: self.table_statuses(),
+            ledger: self.ledger_status(),
         }
+    }
+
+    fn ledger_status(&self) -> LedgerStatus {
+        let (books, files) = self.ledger_checks();
+        LedgerStatus { books, files, trouble: self.ledger_trouble() }
     }
 
     fn stream_statuses(&self) -> Vec<StreamStatus> {

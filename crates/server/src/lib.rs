@@ -7,8 +7,10 @@
 mod body;
 mod dead_letters;
 mod error;
+mod files;
 mod functions;
 mod invoke;
+mod ledger;
 mod listen;
 mod metrics;
 mod query;
@@ -22,6 +24,7 @@ mod tables;
 
 pub use dead_letters::{ActRequest, LetterQuery, View};
 pub use error::{ErrorBody, ErrorCode, ErrorReply};
+pub use ledger::{AcceptRequest, LedgerQuery};
 pub use listen::{CONNECTIONS_MAX, GRACE, HEAD_TIMEOUT, ServeError, serve};
 pub use query::QueryRequest;
 pub use rows::RowFormat;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use weir_runtime::{FunctionStatus, Node, QueueStatus, RollupStatus};
+use weir_runtime::{FunctionStatus, LedgerStatus, Node, QueueStatus, RollupStatus};
 
 struct Page(String);
 
@@ -55,6 +55,7 @@ pub(crate) async fn metrics(State(node): State<Arc<Node>>) -> Response {
         "Records of unknown schemas.",
         streams(|stream| stream.dead_lettered),
     );
+    ledger(&mut page, &status.ledger);
     let tables = |pick: fn(&weir_runtime::TableStatus) -> u64| -> Vec<(String, u64)> {
         status.tables.iter().map(|table| (format!("{{table=\"{}\"}}", table.name), pick(table))).collect()
     };
@@ -120,6 +121,17 @@ fn queues(page: &mut Page, queues: &[QueueStatus]) {
     page.metric("weir_queue_deleted_total", "counter", "Messages deleted.", values(|queue| queue.deleted));
     page.metric("weir_queue_dead_lettered_total", "counter", "Messages given up.", values(|queue| queue.dead_lettered));
     page.metric("weir_queue_expired_total", "counter", "Messages that grew too old.", values(|queue| queue.expired));
+}
+
+fn ledger(page: &mut Page, ledger: &LedgerStatus) {
+    let checks = [("books", &ledger.books), ("files", &ledger.files)];
+    let done = checks.into_iter().filter_map(|(depth, checked)| Some((depth, checked.as_ref()?)));
+    let values = done.map(|(depth, checked)| (format!("{{depth=\"{depth}\"}}"), checked.findings + checked.incidents));
+    let help = "What does not balance, and incidents that nobody has looked at, at the last check.";
+    page.metric("weir_ledger_imbalance", "gauge", help, values);
+    let help = "1 while nothing can be booked.";
+    let stands = u64::from(ledger.trouble.is_some());
+    page.metric("weir_ledger_standing_still", "gauge", help, [(String::new(), stands)]);
 }
 
 fn functions(page: &mut Page, functions: &[FunctionStatus]) {

@@ -10,7 +10,7 @@ use weir_runtime::Node;
 use weir_sqs::{Options as SqsOptions, Sqs};
 
 use crate::error::{ErrorCode, ErrorReply};
-use crate::{dead_letters, functions, invoke, metrics, query, queues, records, schemas, status, tables};
+use crate::{dead_letters, files, functions, invoke, ledger, metrics, query, queues, records, schemas, status, tables};
 
 /// Every path. Requests of SQS's clients are told by their headers and bodies, and may come to any path; they are looked
 /// for first.
@@ -41,6 +41,7 @@ fn native(node: Arc<Node>) -> Router {
         .route("/v1/queues/{queue}/purge", post(queues::purge))
         .route("/v1/queues/{queue}/moves", post(queues::redrive).get(queues::moves))
         .route("/v1/queues/{queue}/moves/{id}", delete(queues::cancel_move))
+        .route("/v1/files/{files}/notifications", post(files::notify))
         .route("/v1/functions", get(functions::list))
         .route("/v1/functions/{function}/versions", get(functions::versions))
         .route("/v1/functions/{function}/rollback", post(functions::rollback))
@@ -55,6 +56,8 @@ fn native(node: Arc<Node>) -> Router {
         .route("/v1/dead-letters/redrive", post(dead_letters::redrive))
         .route("/v1/dead-letters/drop", post(dead_letters::drop_letters))
         .route("/v1/dead-letters/{*id}", get(dead_letters::show))
+        .route("/v1/ledger", get(ledger::show))
+        .route("/v1/ledger/accept", post(ledger::accept))
         .route("/v1/query", post(query::query))
         .route("/v1/tables/{table}/refresh", post(tables::refresh))
         .route("/v1/schemas", get(schemas::list))

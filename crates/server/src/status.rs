@@ -22,6 +22,7 @@ pub(crate) async fn welcome() -> String {
          GET  /v1/functions              functions, and what confines handlers\n\
          GET  /v1/dead-letters           what could not go on; GET /v1/dead-letters/ID, POST .../redrive, .../drop\n\
          POST /v1/tables/NAME/refresh    returns when the table has all that was acknowledged\n\
+         GET  /v1/ledger                 what came in, went out and is in flight, by hop and hour: ?since=24h&verify=true\n\
          GET  /v1/status                 streams, queues, functions, tables, lookups\n\
          GET  /v1/schemas                subjects and their versions\n\
          POST /v1/schemas/SUBJECT        a schema as the subject's next version\n\

@@ -25,6 +25,8 @@ use crate::vacuum::{LOG_FOLDER, version_of};
 
 /// Findings that one audit lists. More are counted.
 pub const FINDINGS_MAX: usize = 1000;
+/// Attempts to load a log that is shortened meanwhile.
+const LOADS_MAX: u32 = 4;
 /// Footers that are read at once.
 const FOOTERS_AT_ONCE: usize = 32;
 
@@ -314,7 +316,19 @@ impl Table {
         Ok((Some(tally), finding))
     }
 
+    /// Loads the newest version. A vacuum may shorten the log in the middle of it: then it is begun again.
     async fn load_contents(&self) -> Result<Option<Contents>, AuditError> {
+        let mut loaded = self.try_contents().await;
+        for _ in 1..LOADS_MAX {
+            if loaded.is_ok() {
+                break;
+            }
+            loaded = self.try_contents().await;
+        }
+        loaded
+    }
+
+    async fn try_contents(&self) -> Result<Option<Contents>, AuditError> {
         let Some(snapshot) = self.log.load().await.map_err(|source| self.log_failed(source))? else {
             return Ok(None);
         };

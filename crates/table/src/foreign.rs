@@ -2,7 +2,7 @@
 //!
 //! A version is ours if its commit says that weir made it; a second weir is told apart by the count of commits (see
 //! [`crate::transact`]). Of all others, the files that they add or remove with `dataChange` say which partitions they
-//! changed. A version whose file is gone, or too large to look through, may have changed anything.
+//! changed. Of ours, only a change of columns that fills in values is like that. A version whose file is gone, or too large to look through, may have changed anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use weir_types::TableName;
 
 use crate::error::{CommitError, OpenError};
-use crate::log::ENGINE_NAME;
+use crate::log::{ENGINE_NAME, RESHAPE};
 use crate::partition;
 use crate::place::{Layout, Place};
 use crate::table::Table;
@@ -105,14 +105,16 @@ fn yes() -> bool {
 
 /// What one version did.
 enum Read {
+    /// It is ours, and said itself which partitions it changed.
     Ours,
-    Other { version: ForeignVersion, partitions: BTreeSet<partition::Key>, any: bool },
+    /// Another writer's; or ours, without a version, if it changed partitions and did not say so.
+    Other { version: Option<ForeignVersion>, partitions: BTreeSet<partition::Key>, any: bool },
 }
 
 /// Reads a version's file.
 fn read(version: u64, bytes: &[u8], layout: Layout) -> Read {
     let mut found = ForeignVersion { version, writer: "an unknown writer".to_owned(), ..ForeignVersion::default() };
-    let (mut partitions, mut any) = (BTreeSet::new(), false);
+    let (mut partitions, mut any, mut is_ours) = (BTreeSet::new(), false, false);
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
         // What can't be read may be anything.
         let Ok(line) = serde_json::from_slice::<Line>(line) else {
@@ -120,13 +122,14 @@ fn read(version: u64, bytes: &[u8], layout: Layout) -> Read {
             continue;
         };
         if let Some(info) = line.commit_info {
+            found.operation = info.operation.unwrap_or_default();
             if let Some(engine) = info.engine_info {
-                if engine.starts_with(ENGINE_NAME) {
+                is_ours = engine.starts_with(ENGINE_NAME);
+                if is_ours && found.operation != RESHAPE {
                     return Read::Ours;
                 }
                 found.writer = engine;
             }
-            found.operation = info.operation.unwrap_or_default();
         }
         if let Some(add) = line.add.filter(|add| add.data_change) {
             found.files_added += 1;
@@ -139,7 +142,8 @@ fn read(version: u64, bytes: &[u8], layout: Layout) -> Read {
             any |= !note(&remove, layout, &mut partitions);
         }
     }
-    Read::Other { version: found, partitions, any }
+    let changes_rows = found.files_added + found.files_removed > 0;
+    Read::Other { version: (changes_rows && !is_ours).then_some(found), partitions, any }
 }
 
 /// Notes the partition of a file; false if it can't be told. Removals may come without partition values: then the
@@ -179,9 +183,7 @@ impl Table {
                 None => foreign.any = true,
                 Some(Read::Ours) => {}
                 Some(Read::Other { version, partitions, any }) => {
-                    if version.files_added + version.files_removed > 0 {
-                        foreign.versions.push(version);
-                    }
+                    foreign.versions.extend(version);
                     foreign.partitions.extend(partitions);
                     foreign.any |= any;
                 }

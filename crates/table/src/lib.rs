@@ -69,6 +69,7 @@ mod foreign;
 mod generation;
 mod grow;
 mod id;
+mod identify;
 mod local;
 mod log;
 mod metadata;
@@ -102,6 +103,7 @@ pub use error::{
 pub use evolution::{ColumnChange, ColumnPath, Evolution, Reshaping, Rewriting};
 pub use file::DataFile;
 pub use finality::Lifecycle;
+pub use identify::Keys;
 pub use local::LocalStore;
 pub use outcome::{Appended, Committed, Compacted, Pending, Reason, Refused, SourceId, Stats, Vacuumed, View};
 pub use partition::Partition;

@@ -46,6 +46,14 @@ impl LocalStore {
     }
 }
 
+impl LocalStore {
+    /// Removes folders that a deletion leaves empty.
+    #[must_use]
+    pub fn removing_empty_folders(self) -> Self {
+        Self { inner: self.inner.with_automatic_cleanup(true) }
+    }
+}
+
 impl Default for LocalStore {
     fn default() -> Self {
         Self::new()

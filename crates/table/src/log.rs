@@ -47,7 +47,7 @@ pub(crate) const ENGINE_NAME: &str = "weir/";
 /// sources.
 const COMMITS_APP: &str = "weir";
 /// What the log calls a change of columns with all of its files.
-const RESHAPE: &str = "REWRITE COLUMNS";
+pub(crate) const RESHAPE: &str = "REWRITE COLUMNS";
 /// Before a source's name: its application transaction.
 const SOURCE_APP: &str = "weir/";
 /// Before a partition's name: the number of the last commit of rows that changed its rows.

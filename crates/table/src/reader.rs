@@ -63,11 +63,6 @@ impl Reader {
         u64::try_from(self.metadata.metadata().file_metadata().num_rows()).unwrap_or(0)
     }
 
-    /// Returns the footer.
-    pub(crate) fn footer(&self) -> &ParquetMetaData {
-        self.metadata.metadata()
-    }
-
     /// Reads the filter; none if the file has none, or one of other ids.
     pub(crate) async fn filter(&mut self, scheme: &str) -> Result<Option<Filter>, FileError> {
         let Some(range) = self.filter_range(scheme) else { return Ok(None) };

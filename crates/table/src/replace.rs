@@ -63,6 +63,10 @@ impl Table {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let key = (day, hour);
+        if let Some(reshaping) = self.reshaping() {
+            let table = self.spec.name.clone();
+            return Err(AppendError::Reshaping { table, reshaping: Box::new(reshaping) }.into());
+        }
         self.check_partition(key)?;
         self.check_positions(positions)?;
         let rows = rows.map(|batch| batch.map_err(Into::into)).boxed();

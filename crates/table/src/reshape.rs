@@ -97,6 +97,7 @@ impl Table {
                 })
             });
             let swapped = swapped.await?;
+            self.note_foreign(&mut writing).await?;
             self.checkpoint_if_due(&mut writing).await;
             if swapped || self.state().waiting.is_none() {
                 tracing::info!(table = %self.spec.name, files = removes.len(), "files were rewritten for new columns");
@@ -218,7 +219,7 @@ impl Table {
         if file.rows.is_some_and(|had| had != rows) {
             return Ok(None);
         }
-        let statistics = Statistics::of(&plan.columns, reader.footer());
+        let statistics = Statistics::of(&plan.columns, reader.metadata());
         Ok(Some(self.describe(plan, file.place, path.to_owned(), location.clone(), size, rows, statistics)))
     }
 

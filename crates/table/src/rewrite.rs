@@ -89,7 +89,7 @@ impl Table {
         for (place, files) in files {
             let wanted = &replacing[&place];
             let files = files.into_iter().filter(|file| meets(file, wanted));
-            work.extend(files.map(|file| self.rewrite_file(file, wanted, &columns).boxed()));
+            work.extend(files.map(|file| self.rewrite_without(file, wanted, &columns).boxed()));
         }
         let mut work = stream::iter(work).buffer_unordered(REWRITES_AT_ONCE);
         let mut places: BTreeMap<Place, PlaceChange> = new.iter().map(|change| (change.place, *change)).collect();
@@ -121,7 +121,7 @@ impl Table {
     }
 
     /// Rewrites a file without some rows; none if it holds none of them.
-    async fn rewrite_file(
+    async fn rewrite_without(
         &self,
         file: Arc<DataFile>,
         wanted: &Replacing,

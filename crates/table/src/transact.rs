@@ -137,7 +137,11 @@ impl Table {
                     state.files.changed(|file| removes.contains(&file.path), adds.iter().map(|add| add.file.clone()));
                 self.forget(&removes);
             }
-            Change::Reshape { adds, removes, .. } => {
+            Change::Reshape { adds, removes, fills, .. } => {
+                if fills {
+                    // Rows have other values: the next commit of rows notes it.
+                    writing.foreign.extend(adds.iter().map(|add| add.file.place.partition()));
+                }
                 state.columns = Log::columns(&snapshot).map_err(|error| self.failed(error))?;
                 state.files = Files::new(adds.iter().map(|add| add.file.clone()).collect());
                 state.waiting = None;

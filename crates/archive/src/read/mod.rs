@@ -16,6 +16,7 @@ mod part;
 mod selection;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 
 use object_store::path::Path;
 use weir_types::{Hour, SequenceNumber, ShardId, StreamName};
@@ -25,7 +26,6 @@ pub use self::damage::{Damage, OnDamage};
 pub use self::page::{ArchivedRecord, Page};
 pub use self::selection::Selection;
 use crate::error::ReadError;
-use crate::limits::CLOCK_BACK_HOURS;
 use crate::manifest::HourManifest;
 use crate::open;
 use crate::place::{self, Kind};
@@ -64,15 +64,9 @@ impl Reader {
         stream: StreamName,
         selection: Selection,
         on_damage: OnDamage,
-        retained: Option<Hour>,
+        within: RangeInclusive<Hour>,
     ) -> Result<Self, ReadError> {
-        let first = selection.since.map(Hour::of);
-        // A clock that went back has put records into later hours than that of their arrival.
-        let last = selection.until.map(|until| Hour(Hour::of(until).0.saturating_add(CLOCK_BACK_HOURS)));
-        let hours = store.hours().await?.into_iter();
-        let hours = hours.filter(|hour| first.is_none_or(|first| *hour >= first));
-        let hours = hours.filter(|hour| last.is_none_or(|last| *hour <= last));
-        let hours = hours.filter(|hour| retained.is_none_or(|retained| *hour >= retained)).collect();
+        let hours = store.hours().await?.into_iter().filter(|hour| within.contains(hour)).collect();
         Ok(Self {
             store,
             stream,

@@ -1,1 +1,6 @@
-
+mod crash;
+mod layout;
+mod read;
+mod retain;
+mod verify;
+mod world;

@@ -1,16 +1,17 @@
-//! `files "NAME" { location, pattern, format, schema, every, settle, start, ... }`: files that arrive in a folder or
+//! `files "NAME" { location, pattern, format, schema, every, settle, start, notify, bad_rows, ... }`: files that arrive in a folder or
 //! under a prefix of an object store.
 
 use std::path::Path;
 use std::time::Duration;
 
 use url::Url;
-use weir_types::{FilesName, StreamName};
+use weir_types::{FilesName, QueueName, StreamName};
 
-use super::{Attributes, Shape, location, stream};
+use super::{Attributes, Reference, Shape, location, noun, stream};
 use crate::diagnostic::Report;
 use crate::limits::PATTERN_BYTES_MAX;
-use crate::{Diagnostic, FilesContent, FilesFormat, FilesPlan, FilesStart};
+use crate::load::{Known, Names};
+use crate::{BadRows, Diagnostic, FilesContent, FilesFormat, FilesPlan, FilesStart, QueuePlan};
 
 pub(crate) const SHAPE: Shape = Shape {
     attributes: &[
@@ -22,18 +23,20 @@ pub(crate) const SHAPE: Shape = Shape {
         "time",
         "id",
         "null",
+        "bad_rows",
         "shards",
         "retention",
         "every",
         "settle",
         "start",
+        "notify",
     ],
     later: &["compression", "delete", "move_to"],
     blocks: &[],
 };
 
 /// What only files have that are read as records.
-const OF_RECORDS: [&str; 7] = ["schema", "key", "time", "id", "null", "shards", "retention"];
+const OF_RECORDS: [&str; 8] = ["schema", "key", "time", "id", "null", "shards", "retention", "bad_rows"];
 
 const EVERY_DEFAULT: Duration = Duration::from_secs(30);
 const EVERY_MIN: Duration = Duration::from_secs(1);
@@ -42,6 +45,7 @@ const SETTLE_DEFAULT: Duration = Duration::from_secs(2);
 const SETTLE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 const STARTS: [(&str, FilesStart); 2] = [("all", FilesStart::All), ("new", FilesStart::New)];
+const BAD_ROWS: [(&str, BadRows); 2] = [("refuse_file", BadRows::RefuseFile), ("skip", BadRows::Skip)];
 const FORMATS: [(&str, Option<FilesFormat>); 5] = [
     ("reference", None),
     ("csv", Some(FilesFormat::Csv)),
@@ -50,14 +54,40 @@ const FORMATS: [(&str, Option<FilesFormat>); 5] = [
     ("parquet", Some(FilesFormat::Parquet)),
 ];
 
-pub(crate) fn read(block: &Attributes<'_>, name: FilesName, dir: &Path, report: &mut Report) -> Option<FilesPlan> {
+/// What files may refer to.
+pub(crate) struct Around<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) names: &'a Names,
+    pub(crate) queues: &'a Known<QueuePlan>,
+}
+
+pub(crate) fn read(
+    block: &Attributes<'_>,
+    name: FilesName,
+    around: &Around<'_>,
+    report: &mut Report,
+) -> Option<FilesPlan> {
     let every = block.span("every", EVERY_MIN..=EVERY_MAX, report).unwrap_or(EVERY_DEFAULT);
     let settle = block.span("settle", Duration::ZERO..=SETTLE_MAX, report).unwrap_or(SETTLE_DEFAULT);
     let start = block.choice("start", &STARTS, report).unwrap_or_default();
     let pattern = pattern(block, report);
-    let content = content(block, &name, dir, report);
-    let location = location(block, dir, report)?;
-    Some(FilesPlan { name, location, pattern, content: content?, every, settle, start, place: block.place() })
+    let content = content(block, &name, around.dir, report);
+    let notify = notify(block, around, report);
+    let location = location(block, around.dir, report)?;
+    Some(FilesPlan { name, location, pattern, content: content?, every, settle, start, notify, place: block.place() })
+}
+
+/// Reads the queue that tells of new files.
+fn notify(block: &Attributes<'_>, around: &Around<'_>, report: &mut Report) -> Option<QueueName> {
+    let other = |reference: &Reference| {
+        let message = format!("a {} tells nobody of files", noun(&reference.kind));
+        (message, "name the queue that the store's events are sent to: `notify = queue.NAME`".to_owned())
+    };
+    let queue = block.reference("notify", &["queue"], other, report)?.value;
+    if !around.names.check(&queue.kind, &queue.name, || block.value_place("notify"), report) {
+        return None;
+    }
+    around.queues.get(&queue.name)?.as_ref().map(|queue| queue.name.clone())
 }
 
 fn content(block: &Attributes<'_>, name: &FilesName, dir: &Path, report: &mut Report) -> Option<FilesContent> {
@@ -75,8 +105,9 @@ fn content(block: &Attributes<'_>, name: &FilesName, dir: &Path, report: &mut Re
         let message = |name: &str| format!("`{name}` is for CSV: this format has a null of its own");
         block.forbid(["null"], message, "remove it", report);
     }
+    let bad_rows = block.choice("bad_rows", &BAD_ROWS, report).unwrap_or_default();
     let stream = stream::read(block, StreamName::of_files(name), dir, report)?;
-    Some(FilesContent::Records { format, stream: Box::new(stream) })
+    Some(FilesContent::Records { format, bad_rows, stream: Box::new(stream) })
 }
 
 fn pattern(block: &Attributes<'_>, report: &mut Report) -> Option<String> {

@@ -84,6 +84,8 @@ pub struct FilesPlan {
     pub settle: Duration,
     /// Which files the first look takes.
     pub start: FilesStart,
+    /// The queue whose messages say what is new there.
+    pub notify: Option<QueueName>,
     /// Where the block is.
     pub place: Place,
 }
@@ -97,9 +99,21 @@ pub enum FilesContent {
     Records {
         /// What the files are.
         format: FilesFormat,
+        /// What a row that can't be read does to its file.
+        bad_rows: BadRows,
         /// The stream, named by [`weir_types::StreamName::of_files`]. It is not among [`crate::Plan::streams`].
         stream: Box<StreamPlan>,
     },
+}
+
+/// What a row that can't be read does to its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BadRows {
+    /// The file is a dead letter, whole: none of its rows goes on.
+    #[default]
+    RefuseFile,
+    /// The row is a dead letter, and the others go on.
+    Skip,
 }
 
 /// How records stand in files.

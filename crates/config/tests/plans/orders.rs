@@ -118,7 +118,7 @@ fn files_are_references_or_records_of_a_stream_of_their_own() {
     assert_eq!((drops.every, drops.settle, drops.start), (30 * SECOND, 2 * SECOND, FilesStart::All));
     assert_eq!((drops.location.scheme(), drops.pattern.as_deref()), ("file", Some("*.csv")));
     assert_eq!(drops.location.to_file_path().unwrap(), folder.path().join("drops"));
-    let FilesContent::Records { format, stream } = &drops.content else { panic!("they are records") };
+    let FilesContent::Records { format, stream, .. } = &drops.content else { panic!("they are records") };
     assert_eq!((*format, stream.name.as_str(), stream.shards), (FilesFormat::Csv, "_files-drops", 1));
     assert!(stream.name.is_internal() && !planned.streams.contains_key(&stream.name));
     assert_eq!(names(&stream.columns), ["order_id", "region", "amount", "placed_at"]);

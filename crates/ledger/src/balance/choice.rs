@@ -19,11 +19,13 @@ pub struct Choice {
 }
 
 impl Choice {
-    pub(crate) fn takes(&self, hop: Hop, name: &str) -> bool {
+    /// Tells whether a hop of this name is meant.
+    pub fn takes(&self, hop: Hop, name: &str) -> bool {
         self.hop.is_none_or(|chosen| chosen == hop) && self.name.as_deref().is_none_or(|chosen| chosen == name)
     }
 
-    pub(crate) fn takes_hour(&self, hour: Hour) -> bool {
+    /// Tells whether an hour is meant.
+    pub fn takes_hour(&self, hour: Hour) -> bool {
         self.since.is_none_or(|since| hour >= since) && self.until.is_none_or(|until| hour < until)
     }
 

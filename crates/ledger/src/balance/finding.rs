@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use weir_types::Hour;
 
 use super::line::Hop;
+use crate::book::PlaceKey;
 
 /// Ids that a finding names. More are counted.
 pub const IDS_NAMED_MAX: usize = 100;
@@ -65,6 +66,8 @@ pub enum Wrong {
     Extra,
     /// It is there more than once.
     Doubled,
+    /// It is not what it was.
+    Changed,
 }
 
 /// A record or row that is named.
@@ -80,6 +83,9 @@ pub struct NamedId {
     /// The record's sequence number there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
+    /// The hour in which it arrived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hour: Option<Hour>,
 }
 
 /// One disagreement.
@@ -95,6 +101,9 @@ pub struct Finding {
     pub source: Option<String>,
     /// The hour in which the records arrived, where it is about one.
     pub hour: Option<Hour>,
+    /// The place, where it is about one.
+    #[serde(skip)]
+    pub place: Option<PlaceKey>,
     /// The partition, where it is about one.
     pub partition: Option<String>,
     /// How many records or rows are missing.
@@ -120,6 +129,7 @@ impl Finding {
             fault,
             source: None,
             hour: None,
+            place: None,
             partition: None,
             missing: 0,
             extra: 0,
@@ -161,7 +171,13 @@ impl Finding {
                 self.more = true;
                 return;
             }
-            self.ids.push(NamedId { wrong, id: String::new(), log: self.source.clone(), sequence: Some(sequence) });
+            self.ids.push(NamedId {
+                wrong,
+                id: String::new(),
+                log: self.source.clone(),
+                sequence: Some(sequence),
+                hour: self.hour,
+            });
         }
     }
 }

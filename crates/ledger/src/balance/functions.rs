@@ -6,17 +6,17 @@ use weir_types::Hour;
 
 use super::choice::Choice;
 use super::line::{Hop, Line};
-use super::{Balance, Fault, Finding, Live};
+use super::{Balance, Fault, Finding};
 use crate::book::ranges::overlap;
 use crate::book::{FunctionBook, ShardBook};
 use crate::ledger::Ledger;
 
-pub(super) fn add(ledger: &Ledger, live: &Live, choice: &Choice, balance: &mut Balance) {
+pub(super) fn add(ledger: &Ledger, choice: &Choice, balance: &mut Balance) {
     let mut lines: BTreeMap<(String, String, Hour), Line> = BTreeMap::new();
     for (outbox, book) in ledger.functions.iter().filter(|(_, book)| choice.takes(Hop::Function, &book.function)) {
         let shard = book.source.parse().ok().and_then(|log| ledger.shards.get(&log));
         for hour in hours(book, shard).filter(|hour| choice.takes_hour(*hour)) {
-            let line = one(book, shard, live.functions.get(outbox), hour, outbox, balance);
+            let line = one(book, shard, hour, outbox, balance);
             let key = (book.function.clone(), source_of(&book.source), hour);
             match lines.get_mut(&key) {
                 Some(of) => of.add(&line),
@@ -47,14 +47,7 @@ fn hours<'a>(book: &'a FunctionBook, shard: Option<&'a ShardBook>) -> impl Itera
     all.into_iter()
 }
 
-fn one(
-    book: &FunctionBook,
-    shard: Option<&ShardBook>,
-    live: Option<&super::LiveFunction>,
-    hour: Hour,
-    outbox: &str,
-    balance: &mut Balance,
-) -> Line {
+fn one(book: &FunctionBook, shard: Option<&ShardBook>, hour: Hour, outbox: &str, balance: &mut Balance) -> Line {
     let counts = book.hours.get(&hour).cloned().unwrap_or_default();
     let stored = shard.and_then(|shard| shard.hours.get(&hour)).copied();
     let done = counts.done.count;
@@ -65,13 +58,13 @@ fn one(
         dead_lettered: counts.letters,
         ..Line::new(Hop::Function, &book.function, hour)
     };
-    if let Some(stored) = stored {
+    // What was stored last may be done before it is counted.
+    let is_ahead = shard.is_some_and(|shard| book.reached.end() > shard.next && shard.is_last(hour));
+    if let Some(stored) = stored.filter(|_| !is_ahead) {
         let from = stored.first.max(book.since);
         line.records_in = stored.within(book.since, u64::MAX);
         line.lost = overlap(&book.lost, from, stored.end);
-        // What the outbox says of itself; without it, what is missing is taken to wait.
-        let missing = line.records_in.saturating_sub(done + line.lost);
-        line.in_flight = live.map_or(missing, |live| live.waiting(from, stored.end));
+        line.in_flight = book.reached.waiting(from, stored.end);
         let whole = stored.first >= book.since && stored.lost + line.lost == 0 && line.in_flight == 0;
         let line_of = line.clone().balanced();
         if line_of.balance != 0 {

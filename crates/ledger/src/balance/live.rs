@@ -11,8 +11,6 @@ pub struct Live {
     pub tails: BTreeMap<LogName, u64>,
     /// By name.
     pub tables: BTreeMap<String, LiveTable>,
-    /// By the outbox's log.
-    pub functions: BTreeMap<String, LiveFunction>,
     /// By the stream's name, then by shard and hour.
     pub archives: BTreeMap<String, BTreeMap<(u32, Hour), ArchivedHour>>,
 }
@@ -20,35 +18,18 @@ pub struct Live {
 /// A table that is open.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LiveTable {
-    /// Commits that it has: to be read before the ledger is.
+    /// Commits that it had when what follows was read.
     pub commits: u64,
-    /// Its rows by partition, going by the Delta log at these commits; none where a file does not say, or where the log was
-    /// not read at these commits.
+    /// Commits that it has: to be read after the ledger cannot change any more.
+    pub commits_now: u64,
+    /// Its rows by partition, going by the Delta log at `commits`; none where a file does not say.
     pub partitions: Option<BTreeMap<(Option<i32>, Option<u8>), u64>>,
-    /// The ids in its files, by place, where they were read.
+    /// The ids in its files, by place, at `commits`, where they were read.
     pub places: Option<BTreeMap<crate::PlaceKey, Tally>>,
     /// The logs that feed it.
     pub sources: Vec<String>,
     /// Whether rows are made by SQL, which may make more or fewer of them.
     pub makes_rows: bool,
-}
-
-/// An outbox as it stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LiveFunction {
-    /// Every record below it is done.
-    pub next: u64,
-    /// Records beyond that are done: first and end of each range.
-    pub done: Vec<(u64, u64)>,
-}
-
-impl LiveFunction {
-    /// Returns how many records of a range are not done.
-    pub(crate) fn waiting(&self, first: u64, end: u64) -> u64 {
-        let open = end.saturating_sub(first.max(self.next));
-        let done = self.done.iter().map(|(from, to)| end.min(*to).saturating_sub(first.max(*from).max(self.next)));
-        open.saturating_sub(done.sum())
-    }
 }
 
 /// What an archive holds of one shard and hour.

@@ -13,7 +13,7 @@ mod tables;
 pub use choice::Choice;
 pub use finding::{Fault, Finding, IDS_NAMED_MAX, NamedId, Wrong};
 pub use line::{Hop, Line};
-pub use live::{ArchivedHour, Live, LiveFunction, LiveTable};
+pub use live::{ArchivedHour, Live, LiveTable};
 
 use crate::incident::Incident;
 use crate::ledger::Ledger;
@@ -44,7 +44,7 @@ pub fn balance(ledger: &Ledger, live: &Live, choice: &Choice) -> Balance {
     let mut balance = Balance::default();
     doors::add(ledger, choice, &mut balance);
     streams::add(ledger, live, choice, &mut balance);
-    functions::add(ledger, live, choice, &mut balance);
+    functions::add(ledger, choice, &mut balance);
     tables::add(ledger, live, choice, &mut balance);
     archives::add(ledger, live, choice, &mut balance);
     let open =

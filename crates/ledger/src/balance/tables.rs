@@ -16,7 +16,7 @@ use crate::ledger::Ledger;
 pub(super) fn add(ledger: &Ledger, live: &Live, choice: &Choice, balance: &mut Balance) {
     for (table, book) in ledger.tables.iter().filter(|(table, _)| choice.takes(Hop::Table, table)) {
         // A table that is not open is as the book has it.
-        let unknown = LiveTable { commits: book.booked(u64::MAX), makes_rows: true, ..LiveTable::default() };
+        let unknown = LiveTable { commits: u64::MAX, commits_now: u64::MAX, makes_rows: true, ..LiveTable::default() };
         let found = live.tables.get(table).unwrap_or(&unknown);
         let mut lines: BTreeMap<(String, Hour), Line> = BTreeMap::new();
         for (source, book) in book.sources(found.commits) {
@@ -77,7 +77,9 @@ impl At<'_> {
             late: counts.late,
             ..Line::new(Hop::Table, self.table, hour)
         };
-        if let Some(stored) = shard.and_then(|shard| shard.hours.get(&hour)) {
+        // What was stored last may be in the table before it is counted.
+        let counted = shard.filter(|shard| !(book.next > shard.next && shard.is_last(hour)));
+        if let Some(stored) = counted.and_then(|shard| shard.hours.get(&hour)) {
             let read_to = book.next.max(book.since);
             line.records_in = stored.within(book.since, u64::MAX);
             line.in_flight = stored.within(read_to, u64::MAX);
@@ -167,13 +169,13 @@ impl At<'_> {
 
 /// Compares the commits that are booked with those that the table has.
 fn commits(table: &str, book: &TableBook, found: &LiveTable, findings: &mut Vec<Finding>) {
-    if found.commits < book.commits {
+    if found.commits_now < book.commits {
         let what = format!(
             "table `{table}` has {} commits, and {} are in the books: its newest versions were deleted, or an older copy was \
              put in its place",
-            found.commits, book.commits
+            found.commits_now, book.commits
         );
-        let finding = Finding::new(Hop::Table, table, Fault::Version, what).amounts(book.commits, found.commits);
+        let finding = Finding::new(Hop::Table, table, Fault::Version, what).amounts(book.commits, found.commits_now);
         findings.push(finding.next("restart weir, which reads the records again that the table lacks"));
     }
 }
@@ -190,7 +192,8 @@ fn stock(table: &str, book: &TableBook, found: &LiveTable, findings: &mut Vec<Fi
     if found.partitions.is_none() && found.places.is_none() {
         return;
     }
-    let stock = book.stock(found.commits);
+    // So much was committed since that what was there then can't be told any more: the next look will.
+    let Some(stock) = book.stock(found.commits) else { return };
     if let Some(places) = &found.places {
         let none = (Tally::default(), Tally::default());
         let mut all: BTreeMap<PlaceKey, (Tally, Tally)> = BTreeMap::new();
@@ -198,7 +201,9 @@ fn stock(table: &str, book: &TableBook, found: &LiveTable, findings: &mut Vec<Fi
         places.iter().for_each(|(place, tally)| all.entry(*place).or_insert(none).1 = *tally);
         for (place, (expected, held)) in all {
             if expected != held {
-                findings.push(differs(table, &place.to_string(), expected.count, held.count));
+                let mut finding = differs(table, &place.to_string(), expected.count, held.count);
+                finding.place = Some(place);
+                findings.push(finding);
             }
         }
         return;

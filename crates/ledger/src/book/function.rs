@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use weir_types::{Hour, Tally};
 
-use super::ranges::push_range;
+use super::ranges::{overlap, push_range};
 
 /// What became of records or messages of one hour.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -52,6 +52,31 @@ pub struct FunctionHours {
     /// Records that were gone before they could be read: first and end of each range.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<(u64, u64)>,
+    /// How far the outbox has come with it.
+    pub reached: Reached,
+}
+
+/// How far an outbox has come on its source.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Reached {
+    /// Every record below it is done.
+    pub next: u64,
+    /// Records beyond that are done: first and end of each range.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub done: Vec<(u64, u64)>,
+}
+
+impl Reached {
+    /// Returns how many records of a range are not done.
+    pub(crate) fn waiting(&self, first: u64, end: u64) -> u64 {
+        let from = first.max(self.next);
+        end.saturating_sub(from).saturating_sub(overlap(&self.done, from, end))
+    }
+
+    /// Returns the place behind the last record that is done.
+    pub(crate) fn end(&self) -> u64 {
+        self.done.last().map_or(self.next, |(_, end)| self.next.max(*end))
+    }
 }
 
 /// The book of one outbox.
@@ -70,6 +95,9 @@ pub struct FunctionBook {
     /// Records that were gone before they could be read: first and end of each range.
     #[serde(default)]
     pub lost: Vec<(u64, u64)>,
+    /// How far the outbox has come with that.
+    #[serde(default)]
+    pub reached: Reached,
     /// Hours that are too old to be told apart, and those of sources before this one.
     pub older: FunctionCounts,
 }
@@ -88,6 +116,7 @@ impl FunctionBook {
         self.function = said.function;
         self.since = said.since;
         self.number = said.number;
+        self.reached = said.reached;
         for (hour, counts) in said.hours {
             self.hours.entry(hour).or_default().merge(&counts);
         }

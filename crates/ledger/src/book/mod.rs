@@ -12,7 +12,7 @@ mod table;
 pub use counts::Counts;
 pub use door::DoorCounts;
 pub use entry::{Entry, PLACES_PER_PART, PlaceEntry, SourceEntry, Why};
-pub use function::{FunctionBook, FunctionCounts, FunctionHours};
+pub use function::{FunctionBook, FunctionCounts, FunctionHours, Reached};
 pub use place::PlaceKey;
 pub use shard::{ShardBook, ShardHour};
 pub(crate) use table::Met;

@@ -67,6 +67,11 @@ impl ShardBook {
         Self { since, next: since, ..Self::default() }
     }
 
+    /// Tells whether an hour is the last that has records.
+    pub(crate) fn is_last(&self, hour: Hour) -> bool {
+        self.hours.keys().next_back().is_none_or(|last| hour >= *last)
+    }
+
     pub(crate) fn add(&mut self, hours: Vec<(Hour, ShardHour)>, to: u64) {
         for (hour, more) in hours {
             self.hours.entry(hour).or_default().extend(more);

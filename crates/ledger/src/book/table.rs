@@ -148,6 +148,9 @@ pub struct TableBook {
     /// By place. Use [`TableBook::stock`], which has the commit that is not settled yet.
     #[serde(with = "pairs")]
     pub(crate) stock: BTreeMap<PlaceKey, Stock>,
+    /// What the last audit found the table to be: version, commits, and a mark of the version.
+    #[serde(default)]
+    pub audited: Option<(u64, u64, Option<u64>)>,
     /// Whether the stock is known: not after commits that nobody booked, until it is counted anew.
     pub stock_known: bool,
     /// The parts of the entry whose commit may or may not have been made.
@@ -173,7 +176,7 @@ impl TableBook {
         let stock_known = commits == 0 || stock.is_some();
         let stock = stock.unwrap_or_default().into_iter();
         let stock = stock.map(|(place, tally)| (place, Stock { tally, ..Stock::default() })).collect();
-        Self { commits, sources, stock, stock_known, pending: Vec::new(), recent: VecDeque::new() }
+        Self { commits, sources, stock, stock_known, ..Self::default() }
     }
 
     /// Notes a part of an entry; false if its commit is settled already, or parts before it are missing.
@@ -379,18 +382,23 @@ impl TableBook {
         sources
     }
 
-    /// Returns what each place should hold, as of the table's `commits` commits.
-    pub fn stock(&self, commits: u64) -> BTreeMap<PlaceKey, Stock> {
-        let made = self.made(commits);
-        if made.is_empty() {
-            return self.stock.clone();
+    /// Returns what each place should hold, as of the table's `commits` commits; none if that is too long ago.
+    pub fn stock(&self, commits: u64) -> Option<BTreeMap<PlaceKey, Stock>> {
+        let mut then = Self { stock: self.stock.clone(), ..Self::default() };
+        if commits < self.commits {
+            let since: Vec<_> = self.recent.iter().filter(|(_, entry)| entry.number > commits).collect();
+            if since.first().is_none_or(|(_, entry)| entry.number != commits + 1) {
+                return None;
+            }
+            since.iter().for_each(|(_, entry)| then.take_back(entry));
+            return Some(then.stock);
         }
-        let mut after = Self { stock: self.stock.clone(), ..Self::default() };
+        let made = self.made(commits);
         let hours = made.iter().find_map(|(_, entry)| entry.hours());
         for (at, entry) in made {
-            after.book(*at, entry, hours);
+            then.book(*at, entry, hours);
         }
-        after.stock
+        Some(then.stock)
     }
 
     /// Returns the rows that the table should hold.

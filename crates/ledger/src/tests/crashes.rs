@@ -77,7 +77,7 @@ fn an_entry_of_several_parts_counts_once_all_are_there() {
     let book = &world.ledger.tables["flights"];
     assert_eq!((book.booked(0), book.booked(1)), (0, 1));
     assert_eq!((book.rows(0), book.rows(1)), (0, entry.places.len() as u64));
-    let stock = book.stock(1);
+    let stock = book.stock(1).unwrap();
     assert_eq!(stock.len(), entry.places.len());
     assert!(stock.values().all(|stock| stock.first_hour.is_some() && stock.changes.appends == 1));
     // A part in the middle alone is nothing.

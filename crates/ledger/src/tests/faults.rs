@@ -4,7 +4,7 @@ use weir_types::Hour;
 
 use super::world::{LOG, World};
 use crate::{
-    ArchivedHour, Choice, Command, DoorCounts, Fault, FunctionCounts, FunctionHours, Hop, LiveFunction, Wrong, balance,
+    ArchivedHour, Choice, Command, DoorCounts, Fault, FunctionCounts, FunctionHours, Hop, Reached, Wrong, balance,
 };
 
 /// A world with 100 records, all read in four commits.
@@ -143,31 +143,31 @@ fn a_door_that_does_not_answer_for_a_record_is_found() {
 fn a_function_is_compared_with_its_stream() {
     let mut world = world();
     let outbox = "stream/_function-score/0".to_owned();
-    let said = |world: &World, number, from: usize, to: usize| {
+    let said = |world: &World, number, from: usize, to: usize, reached: Reached| {
         let mut hours = std::collections::BTreeMap::<Hour, FunctionCounts>::new();
         for (hour, digest) in &world.records[from..to] {
             hours.entry(*hour).or_default().done.add(*digest);
         }
         let (function, source) = ("score".to_owned(), LOG.to_owned());
         let hours = hours.into_iter().collect();
-        FunctionHours { function, outbox: outbox.clone(), source, number, since: 0, hours, lost: Vec::new() }
+        FunctionHours { function, outbox: outbox.clone(), source, number, since: 0, hours, lost: Vec::new(), reached }
     };
-    let first = said(&world, 1, 0, 40);
+    let reached = |next, done: &[(u64, u64)]| Reached { next, done: done.to_vec() };
+    let first = said(&world, 1, 0, 40, reached(40, &[]));
     // Told twice, taken once.
     world.submit(Command::Functions(vec![first.clone()]));
     world.submit(Command::Functions(vec![first]));
-    let second = said(&world, 2, 45, 50);
+    let second = said(&world, 2, 45, 50, reached(40, &[(45, 50)]));
     world.submit(Command::Functions(vec![second]));
-    let mut live = world.live();
-    live.functions.insert(outbox.clone(), LiveFunction { next: 40, done: vec![(45, 50)] });
-    let even = balance(&world.ledger, &live, &Choice::default());
-    assert_eq!(even.findings, []);
-    let waiting: u64 = even.lines.iter().filter(|line| line.hop == Hop::Function).map(|line| line.in_flight).sum();
+    world.assert_even(11);
+    let lines = world.balance().lines;
+    let waiting: u64 = lines.iter().filter(|line| line.hop == Hop::Function).map(|line| line.in_flight).sum();
     assert_eq!(waiting, 55);
     // It says that it is done with what it has not done.
-    live.functions.insert(outbox, LiveFunction { next: 52, done: Vec::new() });
-    let findings = balance(&world.ledger, &live, &Choice::default()).findings;
-    assert_eq!(findings.iter().map(|finding| finding.missing).sum::<u64>(), 7);
+    let third = said(&world, 3, 50, 52, reached(52, &[]));
+    world.submit(Command::Functions(vec![third]));
+    let findings = world.balance().findings;
+    assert_eq!(findings.iter().map(|finding| finding.missing).sum::<u64>(), 5);
     assert!(findings.iter().all(|finding| finding.hop == Hop::Function));
 }
 

@@ -167,6 +167,7 @@ impl World {
         live.tails.insert(Self::log(), self.records.len() as u64);
         let table = LiveTable {
             commits: self.commits.len() as u64,
+            commits_now: self.commits.len() as u64,
             places: Some(self.places()),
             sources: vec![LOG.to_owned()],
             makes_rows: false,

@@ -53,6 +53,7 @@ pub use park::DeadLetterError;
 pub(crate) use park::DeadLetters;
 pub use payload::Payload;
 pub(crate) use record::{encode, fingerprint, schema};
+pub(crate) use rows::Columns;
 pub use rows::LetterRow;
 pub use show::{ShowError, Shown};
 

@@ -73,7 +73,7 @@ impl LetterRow {
 }
 
 /// A batch's columns by name.
-pub(super) struct Columns<'a>(pub &'a RecordBatch);
+pub(crate) struct Columns<'a>(pub &'a RecordBatch);
 
 impl<'a> Columns<'a> {
     fn column<T: Array + 'static>(&self, name: &'static str) -> Result<&'a T, FindError> {

@@ -9,6 +9,7 @@
 
 mod body;
 mod format;
+mod held;
 mod parse;
 mod report;
 mod room;

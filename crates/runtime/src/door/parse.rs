@@ -10,6 +10,7 @@ use weir_schema::{
 use weir_stream::{Receipt, Route, Writer};
 use weir_types::limits::RECORD_BYTES_MAX;
 
+use super::held::Held;
 use super::report::{REFUSALS_LISTED_MAX, Report};
 use super::{BodyError, DeliverError};
 use crate::dead::{Cause, DeadLetters, FORM, Letter};
@@ -27,6 +28,8 @@ pub(crate) struct Sink<'r> {
     flush_due: bool,
     /// What the refusals that the report lists looked like, where that is wanted.
     kept: Option<Kept>,
+    /// Where records go instead of the writer, if they are to be looked at first.
+    held: Option<Held>,
 }
 
 /// The payloads of refused records, as long as they are few.
@@ -51,6 +54,7 @@ impl<'r> Sink<'r> {
             ranges: Vec::new(),
             flush_due: false,
             kept: None,
+            held: None,
         }
     }
 
@@ -60,11 +64,20 @@ impl<'r> Sink<'r> {
         Self { kept: Some(Kept::default()), ..self }
     }
 
+    /// Gives the writer nothing: records are held, as long as they are few.
+    pub fn holding(self) -> Self {
+        Self { held: Some(Held::default()), ..self }
+    }
+
     /// Takes a checked record of the given schema.
     pub fn take(&mut self, line: u64, schema: &Schema, record: &[u8]) {
         if record.len() > RECORD_BYTES_MAX {
             let reason = format!("the record has {} bytes, and may have {RECORD_BYTES_MAX}", record.len());
             return self.note(line, "", &reason, b"");
+        }
+        if let Some(held) = &mut self.held {
+            self.report.received += 1;
+            return held.push(line, schema, record);
         }
         let fingerprint = schema.fingerprint();
         let known = self.keys.iter().position(|(known, _)| *known == fingerprint).unwrap_or_else(|| {
@@ -138,9 +151,20 @@ impl<'r> Sink<'r> {
         Ok(())
     }
 
-    /// Returns the writer, for the records of another source, and the payloads of refused records.
-    pub fn into_writer(self) -> (Writer, Vec<Vec<u8>>) {
-        (self.writer, self.kept.unwrap_or_default().payloads)
+    /// Returns the writer, for the records of another source, the payloads of refused records, and what was held.
+    pub fn into_parts(self) -> (Writer, Vec<Vec<u8>>, Option<Held>) {
+        (self.writer, self.kept.unwrap_or_default().payloads, self.held)
+    }
+
+    /// Takes what another sink has held.
+    pub async fn take_held(&mut self, held: &Held, dead_letters: &DeadLetters) -> Result<(), DeliverError> {
+        for (line, schema, record) in held.records() {
+            self.take(line, schema, record);
+            if self.flush_due {
+                self.flush(dead_letters).await?;
+            }
+        }
+        self.flush(dead_letters).await
     }
 
     pub async fn finish(self) -> Result<Receipt, (DeliverError, Receipt)> {

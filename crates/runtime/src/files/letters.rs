@@ -28,11 +28,47 @@ fn letter(env: &Env, files: &FilesName, object: &Object, part: &str, error: Stri
 }
 
 /// Of a file that can't be read, or not to its end. Its payload says which, and not what is in it.
-pub(super) fn of_file(env: &Env, files: &FilesName, object: &Object, report: &Report, reason: &str) -> Letter {
-    let good = report.received - report.refused;
-    let before = if good > 0 { format!(" (the {good} records before that went on)") } else { String::new() };
+pub(super) fn of_file(env: &Env, files: &FilesName, object: &Object, went_on: u64, reason: &str) -> Letter {
+    let before = if went_on > 0 { format!(" (the {went_on} records before that went on)") } else { String::new() };
     let payload = json!({"path": object.path, "bytes": object.bytes, "etag": object.etag, "error": reason});
     letter(env, files, object, "file", format!("the file can't be read: {reason}{before}"), payload.to_string().into())
+}
+
+/// Rows that a refused file's letter shows.
+const SHOWN_MAX: usize = 10;
+/// Bytes of each that it shows.
+const SHOWN_BYTES_MAX: usize = 1024;
+
+/// Of a file that is refused as a whole, since some of its rows are. Its payload says which file, and shows the first of
+/// them.
+pub(super) fn of_refused(
+    env: &Env,
+    files: &FilesName,
+    object: &Object,
+    report: &Report,
+    payloads: &[Vec<u8>],
+) -> Letter {
+    let shown = report.refusals.iter().zip(payloads).take(SHOWN_MAX).map(|(refusal, payload)| {
+        let row = String::from_utf8_lossy(&payload[..payload.len().min(SHOWN_BYTES_MAX)]);
+        json!({"line": refusal.line, "field": refusal.field, "reason": refusal.reason, "row": row})
+    });
+    let shown: Vec<_> = shown.collect();
+    let first = report.refusals.first().map(|first| {
+        let field = if first.field.is_empty() { String::new() } else { format!("field `{}`: ", first.field) };
+        format!("; the first in line {}: {field}{}", first.line, first.reason)
+    });
+    let error = format!(
+        "{} of the file's {} rows are refused, and so none went on{}. Mend the file and write it again, or set \
+         `bad_rows = \"skip\"`",
+        report.refused,
+        report.received,
+        first.unwrap_or_default()
+    );
+    let payload = json!({
+        "path": object.path, "bytes": object.bytes, "etag": object.etag,
+        "rows": report.received, "refused": report.refused, "first": shown,
+    });
+    letter(env, files, object, "file", error, payload.to_string().into())
 }
 
 /// Of the rows that a file's report lists as refused, and one for all that it does not list.

@@ -9,10 +9,11 @@
 //! A file has settled when it was the same at two looks that are `settle` apart, or when its store says that it was written
 //! long ago. Memory is bounded: of very many that are ready the oldest are kept, and the rest is for the next look.
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::FutureExt;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use hashbrown::HashSet;
 use weir_env::Env;
 use weir_machine::Owner;
@@ -28,6 +29,8 @@ const READY_MAX: usize = 50_000;
 const WAITING_MAX: usize = 100_000;
 /// Objects that are compared with the marks at once.
 const BATCH: usize = 1024;
+/// Objects that are asked for at once.
+const HEADS_AT_ONCE: usize = 16;
 /// How far the clocks of this node and of a store may be apart: what is older than that and `settle` has settled.
 const SKEW_MAX: Duration = Duration::from_secs(60);
 
@@ -86,6 +89,48 @@ impl Looks {
         self.waiting = waiting;
         found.ready = ready.into_sorted_vec();
         Ok(found)
+    }
+
+    /// Looks at some paths alone. Returns what was found, and which of them have not settled.
+    ///
+    /// # Errors
+    /// See [`PlaceError`].
+    pub async fn look_at(
+        &mut self,
+        place: &Place,
+        owner: &Owner<Files>,
+        paths: BTreeSet<String>,
+    ) -> Result<(Found, BTreeSet<String>), PlaceError> {
+        let mut found = Found::default();
+        let heads = paths.into_iter().map(|path| self.head(place, path).boxed());
+        let heads: Vec<Option<Object>> = stream::iter(heads).buffer_unordered(HEADS_AT_ONCE).try_collect().await?;
+        let mut objects: Vec<Object> = heads.into_iter().flatten().collect();
+        self.drop_known(&mut objects, owner, &mut None);
+        let (mut ready, mut waiting, mut unsettled) = (Vec::new(), HashMap::new(), BTreeSet::new());
+        for object in objects {
+            match self.settles_in(&object, &mut waiting) {
+                None => ready.push(object),
+                Some(left) => {
+                    found.settles_in = Some(found.settles_in.map_or(left, |first| first.min(left)));
+                    unsettled.insert(object.path);
+                }
+            }
+        }
+        if self.waiting.len() < WAITING_MAX {
+            self.waiting.extend(waiting);
+        }
+        ready.sort();
+        found.ready = ready;
+        Ok((found, unsettled))
+    }
+
+    /// Asks for one object; none if there is none, or it is not meant.
+    async fn head(&self, place: &Place, path: String) -> Result<Option<Object>, PlaceError> {
+        let key = place.key(&path);
+        if place.below(&key) != Some(path.as_str()) {
+            return Ok(None);
+        }
+        Ok(place.meta(&path, &self.env).await?.map(|meta| Object::new(path, &meta)))
     }
 
     /// Returns the marks of all that is there.

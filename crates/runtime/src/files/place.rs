@@ -22,6 +22,9 @@ use crate::node::StartError;
 /// How long the store may take to begin an answer, or to list the next objects.
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(60);
 
+/// How names end while a file is written: what browsers, rsync, Hadoop and many scripts do.
+const UNFINISHED: [&str; 7] = [".tmp", ".temp", ".part", ".partial", ".inprogress", ".crdownload", "._COPYING_"];
+
 /// Why a place can't be looked at, or an object not be read now.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlaceError {
@@ -51,6 +54,7 @@ pub(crate) enum PlaceError {
 pub(crate) struct Place {
     location: Url,
     store: Store,
+    pattern: Option<String>,
     glob: Option<Glob>,
 }
 
@@ -82,7 +86,7 @@ impl Place {
                 Store::Objects { store: Arc::from(store), prefix }
             }
         };
-        Ok(Self { store, glob: plan.pattern.as_deref().map(Glob::new), location })
+        Ok(Self { store, glob: plan.pattern.as_deref().map(Glob::new), pattern: plan.pattern.clone(), location })
     }
 
     /// A place in a store that is open.
@@ -90,7 +94,8 @@ impl Place {
     pub fn in_store(store: Arc<dyn ObjectStore>, location: &str, pattern: Option<&str>) -> Self {
         let location: Url = location.parse().unwrap();
         let prefix = Path::parse(location.path()).unwrap();
-        Self { location, store: Store::Objects { store, prefix }, glob: pattern.map(Glob::new) }
+        let glob = pattern.map(Glob::new);
+        Self { location, store: Store::Objects { store, prefix }, glob, pattern: pattern.map(str::to_owned) }
     }
 
     pub fn location(&self) -> &Url {
@@ -121,9 +126,8 @@ impl Place {
             Store::Objects { prefix, .. } if prefix.as_ref().is_empty() => key.as_ref(),
             Store::Objects { prefix, .. } => key.as_ref().strip_prefix(prefix.as_ref())?.strip_prefix('/')?,
         };
-        // Whoever writes a file bit by bit hides it, or gives it a name that the pattern does not have.
-        let hidden = path.is_empty() || path.split('/').any(|part| part.starts_with('.'));
-        (!hidden && self.glob.as_ref().is_none_or(|glob| glob.matches(path))).then_some(path)
+        let meant = !path.is_empty() && !is_unfinished(path, self.pattern.as_deref().unwrap_or_default());
+        (meant && self.glob.as_ref().is_none_or(|glob| glob.matches(path))).then_some(path)
     }
 
     /// Returns the store, and what is to be listed.
@@ -178,8 +182,16 @@ impl Place {
     /// # Errors
     /// See [`PlaceError`].
     pub async fn has(&self, object: &Object, env: &Env) -> Result<bool, PlaceError> {
+        Ok(self.meta(&object.path, env).await?.is_some_and(|meta| object.is(&meta)))
+    }
+
+    /// Returns what the store says of an object; none if it has none.
+    ///
+    /// # Errors
+    /// See [`PlaceError`].
+    pub async fn meta(&self, path: &str, env: &Env) -> Result<Option<ObjectMeta>, PlaceError> {
         let (store, _) = self.open().await?;
-        let path = self.key(&object.path);
+        let path = self.key(path);
         let head = GetOptions { head: true, ..GetOptions::default() };
         let found: Result<ObjectMeta, _> = env
             .within(ANSWER_MAX, store.get_opts(&path, head))
@@ -187,11 +199,44 @@ impl Place {
             .ok_or_else(|| PlaceError::Silent { location: self.location.clone() })?
             .map(|found| found.meta);
         match found {
-            Ok(meta) => Ok(object.is(&meta)),
-            Err(error) if is_gone(&error) => Ok(false),
+            Ok(meta) => Ok(Some(meta)),
+            Err(error) if is_gone(&error) => Ok(None),
             Err(source) => Err(PlaceError::Read { path, source }),
         }
     }
+
+    /// Returns the folder, if it is one of this machine.
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        match &self.store {
+            Store::Folder(path) => Some(path),
+            Store::Objects { .. } => None,
+        }
+    }
+
+    /// Tells whether a bucket that an event names is this place's.
+    pub fn is_bucket(&self, bucket: &str) -> bool {
+        match &self.store {
+            Store::Folder(_) => true,
+            Store::Objects { .. } => self.location.host_str() == Some(bucket),
+        }
+    }
+}
+
+/// Whoever writes a file bit by bit hides it, or gives it a name that says so, and renames it when it is whole. A pattern
+/// that has such an ending means it. Folders of Hive partitions, `_day=...`, hide nothing.
+fn is_unfinished(path: &str, pattern: &str) -> bool {
+    let hides = |part: &str| part.starts_with('.') || (part.starts_with('_') && !part.contains('='));
+    let ending = UNFINISHED.iter().any(|ending| {
+        let has = |name: &str| {
+            let name = name.as_bytes();
+            name.len().checked_sub(ending.len()).is_some_and(|at| name[at..].eq_ignore_ascii_case(ending.as_bytes()))
+        };
+        has(path) && !has(pattern)
+    });
+    let named =
+        |part: &str| pattern.rsplit('/').next().is_some_and(|last| last.starts_with('_') && part.starts_with('_'));
+    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+    ending || folders.split('/').any(hides) || (hides(name) && !named(name))
 }
 
 pub(crate) fn is_gone(error: &object_store::Error) -> bool {
@@ -225,6 +270,16 @@ mod tests {
         assert_eq!(place.below(&Path::from("a/b")), Some("a/b"));
         assert_eq!(place.below(&Path::from("a/.b")), None);
         assert_eq!(place.below(&Path::from(".a/b")), None);
+        for unfinished in
+            ["a.csv.tmp", "in/a.csv.part", "a.PARTIAL", "_SUCCESS", "_temporary/0/a.csv", "a.csv._COPYING_"]
+        {
+            assert_eq!(place.below(&Path::from(unfinished)), None, "{unfinished}");
+        }
+        for whole in ["_day=2013-01-01/a.parquet", "a_b.csv", "tmp", "a.tmp.csv", "part-0.csv"] {
+            assert_eq!(place.below(&Path::from(whole)), Some(whole));
+        }
+        let meant = self::place("s3://bucket/", Some("_*.tmp"));
+        assert_eq!(meant.below(&Path::from("_a.tmp")), Some("_a.tmp"));
         assert_eq!(place.key("a/b"), Path::from("a/b"));
     }
 }

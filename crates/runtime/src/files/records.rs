@@ -8,14 +8,15 @@
 //! again stores what is missing of it. Small files share a claim, so that they share an fsync. Nothing is in memory as a
 //! whole but a chunk of records and, of Parquet, a row group.
 //!
-//! Rows that are refused become dead letters, and so does a file that can't be read; the rest goes on.
+//! A file with a row that is refused is a dead letter, and none of its rows goes on: they are looked at before they are
+//! stored. Where bad rows are to be skipped, they are the dead letters, and the rest goes on.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::StreamExt;
-use weir_config::FilesFormat;
+use weir_config::{BadRows, FilesFormat};
 use weir_env::Env;
 use weir_stream::{WriteError, Writer};
 use weir_types::{FilesName, ProducerId};
@@ -88,6 +89,7 @@ pub(crate) struct Records {
     pub env: Env,
     pub files: FilesName,
     pub format: FilesFormat,
+    pub bad_rows: BadRows,
     pub stream: Arc<OpenStream>,
     pub catalog: Catalog,
     pub dead_letters: DeadLetters,
@@ -127,10 +129,25 @@ impl Records {
     /// Adds one file to the batch.
     async fn take(&self, place: &Place, object: &Object, tries: Tries, mut batch: Batch) -> Result<Batch, HandOnError> {
         let mut report = Report::default();
+        let whole = self.bad_rows == BadRows::RefuseFile;
         let mut sink = Sink::new(&self.env, self.stream.clone(), batch.writer, &mut report).keeping_refused();
+        if whole {
+            sink = sink.holding();
+        }
         let mut outcome = self.read(place, object, &mut sink).await;
-        let (writer, payloads) = sink.into_writer();
+        let (writer, mut payloads, held) = sink.into_parts();
         batch.writer = writer;
+        let refused = whole && outcome.is_ok() && report.refused > 0;
+        if let (Some(held), Ok(()), false) = (held, &outcome, refused) {
+            // All of it is good: what was too much to hold is read again.
+            report = Report::default();
+            let mut sink = Sink::new(&self.env, self.stream.clone(), batch.writer, &mut report).keeping_refused();
+            outcome = match held.is_whole() {
+                true => sink.take_held(&held, &self.dead_letters).await.map_err(ReadError::from),
+                false => self.read(place, object, &mut sink).await,
+            };
+            (batch.writer, payloads, _) = sink.into_parts();
+        }
         if matches!(outcome, Err(ReadError::Unreadable(_))) && !place.has(object, &self.env).await? {
             // What is there now is found by the next look.
             outcome = Err(ReadError::Gone);
@@ -139,18 +156,27 @@ impl Records {
             outcome = Err(ReadError::Unreadable(crate::pipeline::chain(error)));
         }
         let fate = match outcome {
+            Ok(()) if refused => {
+                batch.letters.push(letters::of_refused(&self.env, &self.files, object, &report, &payloads));
+                Fate::Failed
+            }
             Ok(()) => Fate::Taken,
             Err(ReadError::Gone) => Fate::Gone,
             Err(ReadError::Unreadable(reason)) => {
-                batch.letters.push(letters::of_file(&self.env, &self.files, object, &report, &reason));
+                let went_on = if whole { 0 } else { report.received - report.refused };
+                batch.letters.push(letters::of_file(&self.env, &self.files, object, went_on, &reason));
                 Fate::Failed
             }
             Err(ReadError::Now(error)) => return Err(error),
         };
-        batch.letters.extend(letters::of_rows(&self.env, &self.files, object, &report, payloads));
         let counters = &self.stream.counters;
         counters.received.fetch_add(report.received, Ordering::Relaxed);
-        counters.refused.fetch_add(report.refused, Ordering::Relaxed);
+        if whole && fate != Fate::Taken {
+            counters.refused.fetch_add(report.received, Ordering::Relaxed);
+        } else {
+            batch.letters.extend(letters::of_rows(&self.env, &self.files, object, &report, payloads));
+            counters.refused.fetch_add(report.refused, Ordering::Relaxed);
+        }
         batch.fates.push(fate);
         if batch.letters.len() >= LETTERS_MAX {
             self.dead_letters.park(std::mem::take(&mut batch.letters)).await?;

@@ -11,7 +11,7 @@
 //! Whatever fails is tried again with longer and longer pauses, and is said in the status until it succeeds. A file that
 //! can't be read although its store answers is given up after [`TRIES_MAX`] tries, and becomes a dead letter.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use weir_machine::{Owner, SubmitError};
 use weir_queue::SendError;
 use weir_types::{FilesName, Timestamp};
 
+use super::hints::Hints;
 use super::look::{Found, Looks};
 use super::machine::{CLAIM_OBJECTS_MAX, Claim, Command, Fate, Files, MARKS_MAX};
 use super::object::{Mark, Object};
@@ -86,7 +87,7 @@ impl RoundError {
 pub(crate) struct Sweep {
     pub env: Env,
     pub files: FilesName,
-    pub place: Place,
+    pub place: Arc<Place>,
     pub start: FilesStart,
     pub every: Duration,
     pub way: Way,
@@ -102,6 +103,17 @@ pub(crate) struct Sweep {
     pub absent: Option<(Duration, HashSet<Mark>)>,
     /// The next look is to compare all marks.
     pub compare: bool,
+    pub hints: Arc<Hints>,
+    /// What the next look is to be at; none: everything.
+    pub hinted: Option<BTreeSet<String>>,
+    /// Paths that had not settled at a look at some.
+    pub unsettled: BTreeSet<String>,
+    /// The last hint that the next look follows.
+    pub hint: u64,
+    /// When the next look at everything is due.
+    pub full_at: Duration,
+    /// How long the last look at everything took.
+    pub took: Duration,
 }
 
 impl Sweep {
@@ -120,7 +132,7 @@ impl Sweep {
                     self.say(|seen| seen.trouble = None);
                     pause = RETRY;
                     if let Some(wait) = wait {
-                        self.env.sleep(wait).await;
+                        self.wait(wait).await;
                     }
                 }
                 Err(error) if error.is_final() => return,
@@ -165,7 +177,52 @@ impl Sweep {
         if !self.has_begun() {
             self.begin().await?;
         }
-        self.look().await
+        match self.hinted.take() {
+            Some(paths) => self.look_at(paths).await,
+            None => self.look().await,
+        }
+    }
+
+    /// Waits for the next look, or for hints; then it is known what the next look is to be at.
+    pub(super) async fn wait(&mut self, wait: Duration) {
+        let hints = self.hints.clone();
+        tokio::select! {
+            () = self.env.sleep(wait) => {}
+            () = hints.noted() => {}
+        }
+        let mut taken = hints.take();
+        if taken.all {
+            // Looking at everything is not all that is done, however often it is asked for.
+            let rest = self.took.max(RETRY).min(self.full_at.saturating_sub(self.env.elapsed()));
+            self.env.sleep(rest).await;
+            taken.last = taken.last.max(hints.take().last);
+        }
+        self.hint = taken.last;
+        let mut paths = std::mem::take(&mut self.unsettled);
+        paths.extend(taken.paths);
+        let full = taken.all || self.env.elapsed() >= self.full_at;
+        self.hinted = (!full).then_some(paths);
+    }
+
+    /// Looks at some paths.
+    async fn look_at(&mut self, paths: BTreeSet<String>) -> Result<Option<Duration>, RoundError> {
+        let (found, unsettled) = match self.looks.look_at(&self.place, &self.owner, paths.clone()).await {
+            Ok(looked) => looked,
+            Err(error) => {
+                self.hinted = Some(paths);
+                return Err(error.into());
+            }
+        };
+        self.ready = found.ready.into();
+        if !self.ready.is_empty() {
+            // When these are taken, there may be nothing left to look at before everything is.
+            self.hinted = Some(unsettled);
+            return Ok(None);
+        }
+        self.unsettled = unsettled;
+        self.hints.follow(self.hint);
+        let rest = self.full_at.saturating_sub(self.env.elapsed());
+        Ok(Some(found.settles_in.map_or(rest, |settles_in| settles_in.min(rest))))
     }
 
     fn has_begun(&self) -> bool {
@@ -195,6 +252,7 @@ impl Sweep {
         let began = self.env.elapsed();
         let mut found = self.looks.look(&self.place, &self.owner, self.compare).await?;
         let took = self.env.elapsed().saturating_sub(began);
+        self.took = took;
         let now = self.env.now();
         self.say(|seen| {
             seen.seen = found.seen;
@@ -206,9 +264,12 @@ impl Sweep {
         if !self.ready.is_empty() {
             return Ok(None);
         }
+        self.hints.follow(self.hint);
         // What may have settled is looked at soon, but never so often that looking is all that is done.
         let soon = found.settles_in.map_or(self.every, |settles_in| settles_in.max(took));
-        Ok(Some(soon.min(self.every)))
+        let wait = soon.min(self.every);
+        self.full_at = self.env.elapsed() + wait;
+        Ok(Some(wait))
     }
 
     /// Drops the marks of what has been gone for long.

@@ -21,7 +21,7 @@ use weir_config::{
 use weir_env::Env;
 use weir_function::SqlFunction;
 use weir_lambda::{Allow, Handler, Host, Network, Runtime, Secret, Spec, Versions};
-use weir_ledger::{FunctionHours, LiveFunction};
+use weir_ledger::FunctionHours;
 use weir_log::Engine;
 use weir_machine::{Owner, Snapshots};
 use weir_queue::{Queue, Queues, Settings as QueueSettings};
@@ -320,19 +320,12 @@ impl OpenFunction {
         for (shard, spoken) in self.spoken() {
             let Ok(mut spoken) = spoken.try_lock() else { continue };
             let Some(source) = spoken.source.clone() else { continue };
-            let since = spoken.since;
-            if let Some(said) = spoken.saying.pick() {
+            let (since, reached) = (spoken.since, spoken.reached.clone());
+            if let Some(said) = spoken.saying.pick(&reached) {
                 let (function, outbox) = (self.plan.name.to_string(), self.log_of(shard));
                 let hours = said.hours.into_iter().collect();
-                all.push(FunctionHours {
-                    function,
-                    outbox,
-                    source,
-                    number: said.number,
-                    since,
-                    hours,
-                    lost: said.lost,
-                });
+                let (number, lost, reached) = (said.number, said.lost, said.reached.unwrap_or(reached));
+                all.push(FunctionHours { function, outbox, source, number, since, hours, lost, reached });
             }
         }
         all
@@ -346,12 +339,6 @@ impl OpenFunction {
                 spoken.lock().await.saying.taken(said.number);
             }
         }
-    }
-
-    /// Returns how far each outbox has come, by its log. An outbox that stores something just now is left out.
-    pub fn live(&self) -> Vec<(String, LiveFunction)> {
-        let spoken = self.spoken().into_iter();
-        spoken.filter_map(|(shard, spoken)| Some((self.log_of(shard), spoken.try_lock().ok()?.live.clone()))).collect()
     }
 
     fn rules_of_events(&self) -> Rules {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use weir_env::Env;
-use weir_ledger::{FunctionCounts, LiveFunction};
+use weir_ledger::{FunctionCounts, Reached};
 use weir_log::{AppendError, ReadError};
 use weir_queue::{MessageId, Queue};
 use weir_stream::{Lot, SealedLot, Shard, Stream};
@@ -125,9 +125,9 @@ impl State {
     }
 
     /// Returns how far it has come, as the ledger sees it.
-    fn live(&self) -> LiveFunction {
+    fn reached(&self) -> Reached {
         let next = self.next.map_or(0, |next| next.0);
-        LiveFunction { next, done: self.done.iter().map(|(from, end)| (*from, *end)).collect() }
+        Reached { next, done: self.done.iter().map(|(from, end)| (*from, *end)).collect() }
     }
 
     /// Returns the records below `to` that are not done.
@@ -286,7 +286,7 @@ impl Outbox {
         };
         // A state of a weir that kept no books says nothing of what was done before.
         let since = state.since.or(state.next).map_or(0, |since| since.0);
-        let spoken = Arc::new(tokio::sync::Mutex::new(Spoken { saying, live: state.live(), since, source }));
+        let spoken = Arc::new(tokio::sync::Mutex::new(Spoken { saying, reached: state.reached(), since, source }));
         let task = Task { parts, state, moved, spoken: spoken.clone() };
         (Self { finished, next, spoken }, tokio::spawn(task.run(incoming)))
     }
@@ -347,7 +347,7 @@ impl Task {
                 return;
             }
             spoken.saying = std::mem::take(&mut self.state.saying);
-            spoken.live = self.state.live();
+            spoken.reached = self.state.reached();
             drop(spoken);
             self.moved.send_replace(self.state.next);
             if !settled.is_empty() && !self.settle(settled).await {

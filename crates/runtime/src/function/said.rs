@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use weir_ledger::{FunctionCounts, LiveFunction};
+use weir_ledger::{FunctionCounts, Reached};
 use weir_types::Hour;
 
 /// What was done under one number.
@@ -22,6 +22,9 @@ pub(crate) struct Said {
     /// Records that were gone before they could be read: first and end of each range.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<(u64, u64)>,
+    /// How far the outbox has come with it, once it is picked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Reached>,
 }
 
 impl Said {
@@ -61,11 +64,13 @@ impl Saying {
         }
     }
 
-    /// Returns what the ledger is to take next. To be called only while what is here is durable.
-    pub fn pick(&mut self) -> Option<Said> {
+    /// Returns what the ledger is to take next. To be called only while what is here, and how far the outbox has come, is
+    /// durable.
+    pub fn pick(&mut self, reached: &Reached) -> Option<Said> {
         if self.frozen.is_none() && !self.open.is_empty() {
             let next = Said { number: self.open.number + 1, ..Said::default() };
-            self.frozen = Some(std::mem::replace(&mut self.open, next));
+            let said = std::mem::replace(&mut self.open, next);
+            self.frozen = Some(Said { reached: Some(reached.clone()), ..said });
         }
         self.frozen.clone()
     }
@@ -80,7 +85,7 @@ impl Saying {
 #[derive(Debug, Default)]
 pub(crate) struct Spoken {
     pub saying: Saying,
-    pub live: LiveFunction,
+    pub reached: Reached,
     /// Where the source was begun.
     pub since: u64,
     /// What the places are of; none of outboxes without a source.
@@ -101,23 +106,23 @@ mod tests {
         saying.meet(0);
         saying.add(&one(1));
         let durable = saying.clone();
-        let first = saying.pick().unwrap();
+        let first = saying.pick(&Reached::default()).unwrap();
         assert_eq!((first.number, first.hours.len()), (1, 1));
         // The same again, until it is taken; what comes meanwhile has the next number.
         saying.add(&one(2));
-        assert_eq!(saying.pick(), Some(first.clone()));
+        assert_eq!(saying.pick(&Reached::default()), Some(first.clone()));
         // A crash before the next append, after the ledger took it: nothing is said twice.
         let mut again = durable.clone();
         again.meet(1);
-        assert_eq!(again.pick(), None);
+        assert_eq!(again.pick(&Reached::default()), None);
         // A crash before the ledger took it: said once more, under the same number.
         let mut again = durable;
         again.meet(0);
-        assert_eq!(again.pick(), Some(first));
+        assert_eq!(again.pick(&Reached::default()), Some(first));
         saying.taken(1);
-        let second = saying.pick().unwrap();
+        let second = saying.pick(&Reached::default()).unwrap();
         assert_eq!((second.number, second.hours.keys().next()), (2, Some(&Hour(2))));
         saying.meet(2);
-        assert_eq!(saying.pick(), None);
+        assert_eq!(saying.pick(&Reached::default()), None);
     }
 }

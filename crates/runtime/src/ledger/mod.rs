@@ -10,22 +10,29 @@
 //! Invariants: a commit of a table is booked before it is made; what is trimmed has been booked; booking holds nobody up but
 //! the commit that it is about.
 
+mod check;
 mod covered;
+mod letters;
+mod naming;
+mod report;
 mod round;
 mod shards;
 mod upkeep;
+mod verify;
 mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use weir_env::Env;
-use weir_ledger::{Booked, Command, DoorCounts, Ledger, Opened, PlaceKey};
+use weir_ledger::{Booked, Changes, Command, DoorCounts, Ledger, Opened, PlaceKey};
 use weir_machine::{Owner, SubmitError};
 use weir_table::{AuditError, Place, Table};
 use weir_types::Tally;
 
+pub use self::check::LedgerError;
 pub(crate) use self::covered::{Covered, CoveredPage};
+pub use self::report::{Checked, Depth, LedgerReport};
 pub(crate) use self::round::{Count, keep_books};
 pub(crate) use self::shards::Shards;
 pub(crate) use self::witness::Bookkeeper;
@@ -41,6 +48,8 @@ pub(crate) struct Books {
     made: Mutex<BTreeMap<String, u64>>,
     /// Why nothing can be booked, if nothing can.
     trouble: Mutex<Option<String>>,
+    /// What the last checks came to.
+    checks: Mutex<check::Checks>,
     /// One round at a time.
     rounds: tokio::sync::Mutex<()>,
 }
@@ -60,7 +69,8 @@ impl Books {
     pub fn new(env: Env, owner: Owner<Ledger>) -> Arc<Self> {
         let shards = Shards::new(&owner);
         let (doors, made, trouble) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Arc::new(Self { env, owner, shards, doors, made, trouble, rounds: tokio::sync::Mutex::default() })
+        let checks = Mutex::new(check::Checks::begin(env.elapsed()));
+        Arc::new(Self { env, owner, shards, doors, made, trouble, checks, rounds: tokio::sync::Mutex::default() })
     }
 
     /// Reads the books.
@@ -102,6 +112,28 @@ impl Books {
             self.submit(Command::Closed { tables: gone }).await?;
         }
         Ok(())
+    }
+
+    /// Returns how often each partition's rows were changed, by table, day and hour: the most of its buckets.
+    pub fn changes(&self) -> BTreeMap<(String, Option<i32>, Option<u8>), Changes> {
+        let mut changes: BTreeMap<(String, Option<i32>, Option<u8>), Changes> = BTreeMap::new();
+        let commits = |table: &str| self.made.lock().unwrap_or_else(PoisonError::into_inner).get(table).copied();
+        let tables: Vec<String> = self.read(|ledger| ledger.tables.keys().cloned().collect());
+        for table in tables {
+            let made = commits(&table).unwrap_or(0);
+            let stock = self.read(|ledger| {
+                let book = ledger.tables.get(&table)?;
+                book.stock(book.booked(made.max(book.commits)))
+            });
+            for (place, stock) in stock.unwrap_or_default() {
+                let (day, hour) = place.partition();
+                let of = changes.entry((table.clone(), day, hour)).or_default();
+                if stock.changes.total() > of.total() {
+                    *of = stock.changes;
+                }
+            }
+        }
+        changes
     }
 
     /// Returns the last number that is booked of an outbox.

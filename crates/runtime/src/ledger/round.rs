@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-use weir_ledger::{Booked, Command, DoorCounts};
+use weir_ledger::{Booked, Command, DoorCounts, FunctionHours};
 use weir_machine::SubmitError;
 use weir_types::Hour;
 
@@ -48,6 +48,8 @@ impl Node {
     /// If a shard does not read, or the ledger takes nothing. What was not booked is the next time.
     pub(crate) async fn book(&self, count: Count) -> Result<(), CountError> {
         let _one = self.books().rounds.lock().await;
+        // Before the shards are counted: what is done was stored.
+        let said = self.said().await;
         // One shard that does not read must not hold up the others.
         let mut failed = None;
         for stream in self.all_streams() {
@@ -64,7 +66,7 @@ impl Node {
         self.books().book_shards().await?;
         self.book_doors().await?;
         self.book_made().await?;
-        self.book_functions().await?;
+        self.book_functions(said).await?;
         failed.map_or(Ok(()), Err)
     }
 
@@ -108,11 +110,15 @@ impl Node {
         Ok(())
     }
 
-    async fn book_functions(&self) -> Result<(), SubmitError> {
+    async fn said(&self) -> Vec<FunctionHours> {
         let mut said = Vec::new();
         for function in self.functions().values() {
             said.extend(function.said().await);
         }
+        said
+    }
+
+    async fn book_functions(&self, said: Vec<FunctionHours>) -> Result<(), SubmitError> {
         if !said.is_empty() && self.books().submit(Command::Functions(said.clone())).await? == Booked::Taken {
             for function in self.functions().values() {
                 function.taken(&said).await;
@@ -146,4 +152,5 @@ async fn round(node: &Arc<Node>, books: &Books) {
         }
     }
     upkeep::fold(node, books).await;
+    node.check_if_due().await;
 }

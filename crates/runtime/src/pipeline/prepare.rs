@@ -17,6 +17,7 @@ use super::{Parts, SourceShard, chain};
 use crate::dead::{Cause, Letter};
 
 /// Why a page could not be prepared, by no fault of a record.
+#[derive(Debug)]
 pub(crate) enum Halt {
     Read(ReadError),
     Run(RunError),

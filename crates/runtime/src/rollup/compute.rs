@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use futures::stream::{self, Stream, StreamExt};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream, StreamExt};
 use weir_config::RollupScope;
+use weir_function::Lookups;
 use weir_query::{Answer, File, QueryError, Source};
 use weir_table::{CommitError, Committed, ReplaceError};
 
 use super::Parts;
-use super::stale::{self, Basis, Key};
+use super::stale::{self, Basis, Key, Wanted};
 
 /// Why a partition was not computed. It is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -35,32 +38,38 @@ impl ComputeError {
 }
 
 impl Parts {
-    /// Returns what the partitions depend on now, and all marks.
-    fn look(&self) -> (Arc<weir_function::Lookups>, std::collections::BTreeMap<Key, u64>) {
+    /// Returns the lookups, and what the partitions should be made of.
+    fn look(&self) -> (Arc<Lookups>, Wanted) {
         let lookups = self.lookups.current();
         let digests = self.digests.of(&lookups, self.planned.reads());
-        let basis = Basis::new(&self.plan.sql, self.source.table.identity(), digests.into_iter());
-        let wanted = stale::wanted(&self.shape, &basis, &self.source.table.partitions(), &self.table.partitions());
-        (lookups, wanted)
+        let source = (&self.source.name, self.source.table.identity());
+        let basis = Basis::new(&self.plan.sql, source, digests.into_iter());
+        let (source, own) = (self.source.table.partitions(), self.table.partitions());
+        (lookups, Wanted::look(&self.shape, basis, (&source, &own), &self.table.positions()))
     }
 
-    /// Returns the partitions that are not what the query would give, the newest first.
+    /// Returns the partitions that are not what the query would give, each with what it should be made of, the newest
+    /// first.
     pub(super) fn stale(&self) -> Vec<(Key, u64)> {
-        stale::stale(&self.shape, self.look().1, &self.table.positions())
+        self.look().1.stale(&self.table.positions())
     }
 
-    /// Computes a partition, and replaces its rows and its mark.
+    /// Computes a partition, and replaces its rows and its positions.
     ///
     /// Once begun, it takes what is committed now, which may be newer than what made it stale.
-    pub(super) async fn compute(&self, key: Key) -> Result<Option<Committed>, ComputeError> {
-        // The mark first, then the files: see the invariant of `stale`.
-        let (lookups, mut wanted) = self.look();
-        let Some(mark) = wanted.remove(&key) else { return Ok(None) };
-        let positions = [(self.shape.position(key), mark)];
+    // Boxed, since the compiler can't see through the streams below that it is `Send`.
+    pub(super) fn compute(&self, key: Key) -> BoxFuture<'_, Result<Option<Committed>, ComputeError>> {
+        self.compute_one(key).boxed()
+    }
+
+    async fn compute_one(&self, key: Key) -> Result<Option<Committed>, ComputeError> {
+        // The positions first, then the files: see the invariant of `stale`.
+        let (lookups, wanted) = self.look();
+        let Some(positions) = wanted.positions_of(key) else { return Ok(None) };
         let source = self.files_of(key);
         let (day, hour) = key;
         if source.files.is_empty() && self.plan.scope != RollupScope::Whole {
-            let none = stream::empty::<Result<RecordBatch, QueryError>>();
+            let none = stream::empty::<Result<RecordBatch, QueryError>>().boxed();
             return Ok(Some(self.table.replace_partition(day, hour, none, &positions).await?));
         }
         let failed = |source| ComputeError::Query { partition: stale::name(key), source };
@@ -91,10 +100,7 @@ impl Parts {
         }
     }
 
-    fn rows(
-        &self,
-        answer: Answer,
-    ) -> impl Stream<Item = Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>> {
+    fn rows(&self, answer: Answer) -> BoxStream<'_, Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>> {
         let rows = stream::unfold(Some(answer), |answer| async {
             let mut answer = answer?;
             match answer.next().await? {
@@ -102,7 +108,7 @@ impl Parts {
                 Err(error) => Some((Err(error), None)),
             }
         });
-        rows.map(|batch| Ok(self.planned.to_output(&batch?)?))
+        rows.map(|batch| Ok(self.planned.to_output(&batch?)?)).boxed()
     }
 }
 

@@ -1,14 +1,14 @@
 //! Rollups: tables that are kept equal to a query over another table, partition by partition.
 //!
 //! ```text
-//!   source commits --wake--> stale? --[query over the files of these partitions]--> replace partition + mark, one
+//!   source commits --wake--> stale? --[query over the files of these partitions]--> replace the partition, one
 //!        ^                     |                                                    transaction --> wakes the next link
 //!     lookups' new contents ---+--- nothing: wait
 //! ```
 //!
-//! Invariants: a partition's rows and the mark of what they were made of are committed together, so that a crash resumes
-//! where it was and nothing else says how far a rollup is. A partition is the query over one state of the source.
-//! Compaction changes no mark. What fails is tried again, told in the status, and keeps no other partition waiting for long.
+//! Invariants: a partition's rows and what they were made of are committed together, so that a crash resumes where it was
+//! and nothing else says how far a rollup is. A partition is the query over one state of the source. Compaction makes
+//! nothing stale. What fails is tried again, told in the status, and keeps no other partition waiting for long.
 
 mod compute;
 mod digests;
@@ -16,6 +16,8 @@ mod open;
 mod refresh;
 mod run;
 mod stale;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

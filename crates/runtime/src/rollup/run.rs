@@ -32,8 +32,8 @@ pub(super) struct Settled {
 
 /// A partition that could not be computed.
 struct Failure {
-    /// The mark that it should have had: with another, it is tried at once.
-    mark: u64,
+    /// What it should have been made of: of something else, it is tried at once.
+    wanted: u64,
     tries: u32,
     retry_at: Duration,
     what: String,
@@ -128,14 +128,15 @@ async fn round(parts: &Parts, failures: &mut Failures) -> Round {
     let stale = parts.stale();
     let progress = &parts.progress;
     progress.stale.store(stale.len() as u64, Ordering::Relaxed);
-    failures.retain(|key, failure| stale.iter().any(|(stale, mark)| stale == key && *mark == failure.mark));
+    let wanted: BTreeMap<Key, u64> = stale.iter().copied().collect();
+    failures.retain(|key, failure| wanted.get(key) == Some(&failure.wanted));
     let now = parts.env.elapsed();
     let mut due: Vec<(Key, u64)> =
         stale.into_iter().filter(|(key, _)| failures.get(key).is_none_or(|failure| failure.retry_at <= now)).collect();
     // What failed comes last, so that it keeps nothing else from its turn.
     due.sort_by_key(|(key, _)| failures.contains_key(key));
     let mut in_row = 0;
-    for (key, mark) in due.iter().copied().take(ROUND_MAX) {
+    for (key, wanted) in due.iter().copied().take(ROUND_MAX) {
         // The semaphore is never closed.
         let _turn = parts.turns.acquire().await;
         match parts.compute(key).await {
@@ -155,7 +156,7 @@ async fn round(parts: &Parts, failures: &mut Failures) -> Round {
                 let retry_at = parts.env.elapsed() + parts.env.jitter(pause);
                 let what = chain(&error);
                 tracing::warn!(table = %parts.name, partition = stale::name(key), error = what, tries, "a partition could not be computed");
-                failures.insert(key, Failure { mark, tries, retry_at, what });
+                failures.insert(key, Failure { wanted, tries, retry_at, what });
                 in_row += 1;
                 if in_row == FAILURES_IN_ROW_MAX {
                     return Round::Done;

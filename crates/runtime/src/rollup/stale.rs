@@ -1,8 +1,15 @@
-//! Which partitions of a rollup are stale: those whose mark is not the one in the rollup's own log.
+//! Which partitions of a rollup are stale: those that were not made of what there is now.
 //!
-//! A mark is a hash of all that a partition's rows depend on: the SQL, the source, the lookups' contents, and when each of
-//! the source's partitions behind it last changed. Invariant: a mark is taken before the rows are, so that rows may be newer
-//! than their mark says, which costs one more computation, and are never older.
+//! ```text
+//!   rollup            epoch, hash of the SQL, the source and the lookups' contents      one for all partitions
+//!   rollup/PARTITION  epoch, `changed` of the source's partitions behind it             one for each
+//! ```
+//!
+//! Both are positions in the rollup's own Delta log, in one transaction with the partition's rows. Whatever changes rows of
+//! the source has a commit number that is higher than all before, so that the highest `changed` says it all. Another SQL or
+//! lookup begins another epoch, in which every partition is stale, one by one. Invariants: positions only grow. They are taken
+//! before the rows are, so that rows may be newer than their position says, which costs one more computation, and are never
+//! older.
 
 use std::collections::BTreeMap;
 
@@ -47,11 +54,6 @@ impl Shape {
     pub fn feeds(&self, place: Place, key: Key) -> bool {
         self.target((place.day, place.hour)) == key
     }
-
-    /// Names the position that keeps a partition's mark.
-    pub fn position(&self, key: Key) -> SourceId {
-        SourceId::new(format!("rollup/{}/{}", self.source, name(key)))
-    }
 }
 
 /// Names a partition, such as `2013-01-01`, `2013-01-01T05` or `null`.
@@ -70,13 +72,34 @@ fn is_usable(micros: i64) -> bool {
     (days_from_civil(1900, 1, 1)..days_from_civil(2100, 1, 1)).contains(&day)
 }
 
-/// What all partitions of a rollup depend on.
-#[derive(Clone)]
-pub(super) struct Basis(Xxh3);
+/// Bits of the number of a commit, and of the hash of what all partitions depend on; the epoch is above them. Delta's
+/// versions have 63.
+const LOW_BITS: u32 = 36;
+const LOW_MAX: u64 = (1 << LOW_BITS) - 1;
+
+/// The position that keeps the epoch.
+const BASIS: &str = "rollup";
+
+/// Names the position of a partition.
+fn position(key: Key) -> SourceId {
+    SourceId::new(format!("{BASIS}/{}", name(key)))
+}
+
+fn join(epoch: u64, low: u64) -> u64 {
+    (epoch << LOW_BITS) | low
+}
+
+fn split(position: u64) -> (u64, u64) {
+    (position >> LOW_BITS, position & LOW_MAX)
+}
+
+/// What all partitions of a rollup depend on, as a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Basis(u64);
 
 impl Basis {
     /// `identity` tells the source from another table of its name; `lookups` are digests of their contents.
-    pub fn new<'a>(sql: &str, identity: &str, lookups: impl Iterator<Item = (&'a str, u128)>) -> Self {
+    pub fn new<'a>(sql: &str, source: (&TableName, &str), lookups: impl Iterator<Item = (&'a str, u128)>) -> Self {
         let mut hash = Xxh3::new();
         hash.update(&SCHEME.to_le_bytes());
         // With their lengths, so that no two lists of texts are one.
@@ -84,52 +107,70 @@ impl Basis {
             hash.update(&(text.len() as u64).to_le_bytes());
             hash.update(text.as_bytes());
         };
-        text(sql);
-        text(identity);
-        let lookups: Vec<_> = lookups.collect();
-        lookups.iter().for_each(|(name, _)| text(name));
-        lookups.iter().for_each(|(_, digest)| hash.update(&digest.to_le_bytes()));
-        Self(hash)
-    }
-
-    fn mark<'a>(&self, feeding: impl Iterator<Item = &'a Partition>) -> u64 {
-        let mut hash = self.0.clone();
-        for partition in feeding {
-            hash.update(&partition.day.map_or(i64::MIN, i64::from).to_le_bytes());
-            hash.update(&[partition.hour.unwrap_or(u8::MAX)]);
-            hash.update(&partition.changed.to_le_bytes());
-            // One that was there before changes were counted has no number.
-            if partition.changed == 0 {
-                hash.update(&partition.files.to_le_bytes());
-                hash.update(&partition.bytes.to_le_bytes());
-            }
+        let (source, identity) = source;
+        [sql, source.as_str(), identity].into_iter().for_each(&mut text);
+        for (name, digest) in lookups {
+            text(name);
+            text(&format!("{digest:032x}"));
         }
-        // Delta's versions are 63 bits; and none is what a partition has that was never computed.
-        (hash.digest() & i64::MAX.unsigned_abs()).max(1)
+        Self(hash.digest() & LOW_MAX)
     }
 }
 
-/// Returns every partition that the rollup has or should have, with the mark that it should have.
-pub(super) fn wanted(shape: &Shape, basis: &Basis, source: &[Partition], own: &[Partition]) -> BTreeMap<Key, u64> {
-    let mut feeding: BTreeMap<Key, Vec<&Partition>> = BTreeMap::new();
-    for partition in source {
-        feeding.entry(shape.target((partition.day, partition.hour))).or_default().push(partition);
-    }
-    // One whose source is gone becomes empty.
-    for partition in own.iter().filter(|partition| partition.files > 0) {
-        feeding.entry((partition.day, partition.hour)).or_default();
-    }
-    if shape.scope == RollupScope::Whole {
-        // A query over no rows may have some.
-        feeding.entry((None, None)).or_default();
-    }
-    feeding.into_iter().map(|(key, feeding)| (key, basis.mark(feeding.into_iter()))).collect()
+/// What the partitions of a rollup should be made of.
+pub(super) struct Wanted {
+    epoch: u64,
+    basis: Basis,
+    changed: BTreeMap<Key, u64>,
 }
 
-/// Returns the partitions whose mark is another one, with the mark that they should have, the newest first.
-pub(super) fn stale(shape: &Shape, wanted: BTreeMap<Key, u64>, positions: &BTreeMap<SourceId, u64>) -> Vec<(Key, u64)> {
-    let stale = wanted.into_iter().rev().filter(|(key, mark)| positions.get(&shape.position(*key)) != Some(mark));
-    stale.collect()
+impl Wanted {
+    /// Looks at the source, at the rollup's own partitions, and at its positions.
+    pub fn look(
+        shape: &Shape,
+        basis: Basis,
+        (source, own): (&[Partition], &[Partition]),
+        positions: &BTreeMap<SourceId, u64>,
+    ) -> Self {
+        let mut changed: BTreeMap<Key, u64> = BTreeMap::new();
+        for partition in source {
+            let newest = changed.entry(shape.target((partition.day, partition.hour))).or_default();
+            *newest = (*newest).max(partition.changed.min(LOW_MAX));
+        }
+        // One whose source is gone becomes empty.
+        for partition in own.iter().filter(|partition| partition.files > 0) {
+            changed.entry((partition.day, partition.hour)).or_default();
+        }
+        if shape.scope == RollupScope::Whole {
+            // A query over no rows may have some.
+            changed.entry((None, None)).or_default();
+        }
+        let mut epoch = match positions.get(&SourceId::new(BASIS)).copied().map(split) {
+            None => 1,
+            Some((epoch, hash)) if hash == basis.0 => epoch,
+            Some((epoch, _)) => epoch + 1,
+        };
+        // A source that counts less than it did was set back by somebody: all is computed again.
+        let went_back = changed.iter().any(|(key, changed)| {
+            let stored = positions.get(&position(*key)).copied().map(split);
+            stored.is_some_and(|(of, stored)| of == epoch && stored > *changed)
+        });
+        epoch += u64::from(went_back);
+        Self { epoch, basis, changed }
+    }
+
+    /// Returns the partitions that were made of something else, and what they should be made of, the newest first.
+    pub fn stale(&self, positions: &BTreeMap<SourceId, u64>) -> Vec<(Key, u64)> {
+        let wanted = self.changed.iter().rev().map(|(key, changed)| (*key, join(self.epoch, *changed)));
+        wanted.filter(|(key, wanted)| positions.get(&position(*key)) != Some(wanted)).collect()
+    }
+
+    /// Returns the positions to commit with the rows of a partition; none if there is no such partition.
+    pub fn positions_of(&self, key: Key) -> Option<[(SourceId, u64); 2]> {
+        let changed = self.changed.get(&key)?;
+        let basis = (SourceId::new(BASIS), join(self.epoch, self.basis.0));
+        Some([basis, (position(key), join(self.epoch, *changed))])
+    }
 }
 
 #[cfg(test)]
@@ -148,12 +189,32 @@ mod tests {
         Shape { source: "clicks".parse().unwrap(), scope, by }
     }
 
-    fn marks(shape: &Shape, wanted: &BTreeMap<Key, u64>) -> BTreeMap<SourceId, u64> {
-        wanted.iter().map(|(key, mark)| (shape.position(*key), *mark)).collect()
+    fn basis(sql: &str) -> Basis {
+        Basis::new(sql, (&"clicks".parse().unwrap(), "identity"), [("airlines", 7)].into_iter())
     }
 
-    fn basis(sql: &str) -> Basis {
-        Basis::new(sql, "table", [("airlines", 7)].into_iter())
+    /// A rollup's positions, as computing leaves them.
+    #[derive(Default)]
+    struct Log(BTreeMap<SourceId, u64>);
+
+    impl Log {
+        fn stale(&self, basis: Basis, source: &[Partition], own: &[Partition]) -> Vec<Key> {
+            let shape = shape(PartitionBy::Day("at".into()));
+            let wanted = Wanted::look(&shape, basis, (source, own), &self.0);
+            wanted.stale(&self.0).into_iter().map(|(key, _)| key).collect()
+        }
+
+        /// Computes the first so many stale partitions.
+        fn compute(&mut self, basis: Basis, source: &[Partition], most: usize) {
+            for key in self.stale(basis, source, &[]).into_iter().take(most) {
+                let shape = shape(PartitionBy::Day("at".into()));
+                let wanted = Wanted::look(&shape, basis, (source, &[]), &self.0);
+                for (source, position) in wanted.positions_of(key).unwrap() {
+                    assert!(self.0.get(&source).is_none_or(|had| *had <= position), "{source} went back");
+                    self.0.insert(source, position);
+                }
+            }
+        }
     }
 
     #[test]
@@ -164,42 +225,68 @@ mod tests {
         let hour = shape(PartitionBy::Hour("at".into()));
         assert_eq!(hour.target((Some(-1), Some(23))), (Some(-1), Some(23)));
         assert_eq!(name((Some(-1), Some(23))), "1969-12-31T23");
-        assert_eq!(hour.position((None, None)).as_str(), "rollup/clicks/null");
+        assert_eq!(position((None, None)).as_str(), "rollup/null");
     }
 
     #[test]
     fn only_what_a_changed_partition_feeds_is_stale() {
-        let shape = shape(PartitionBy::Day("at".into()));
-        let mut source: Vec<Partition> = (0..1000).map(|day| partition(Some(day), Some(3), 5)).collect();
+        let mut source: Vec<Partition> =
+            (0..1000).flat_map(|day| [3, 4].map(|hour| partition(Some(day), Some(hour), 5))).collect();
         source.push(partition(None, None, 1));
-        let first = wanted(&shape, &basis("q"), &source, &[]);
-        assert_eq!(stale(&shape, first.clone(), &BTreeMap::new()).len(), 1001);
-        let positions = marks(&shape, &first);
-        assert!(stale(&shape, first, &positions).is_empty());
-        source[700].changed = 6;
-        let then = stale(&shape, wanted(&shape, &basis("q"), &source, &[]), &positions);
-        assert_eq!(then.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [(Some(700), None)]);
-        // Another query, source or lookup concerns all.
-        for basis in [
+        let mut log = Log::default();
+        assert_eq!(log.stale(basis("q"), &source, &[]).len(), 1001);
+        log.compute(basis("q"), &source, usize::MAX);
+        assert!(log.stale(basis("q"), &source, &[]).is_empty());
+        source[1401].changed = 6;
+        assert_eq!(log.stale(basis("q"), &source, &[]), [(Some(700), None)]);
+        log.compute(basis("q"), &source, usize::MAX);
+        source[1400].changed = 7;
+        assert_eq!(log.stale(basis("q"), &source, &[]), [(Some(700), None)]);
+    }
+
+    #[test]
+    fn another_basis_makes_all_stale_and_a_crash_within_it_resumes() {
+        let source: Vec<Partition> = (0..100).map(|day| partition(Some(day), None, 9)).collect();
+        let clicks = "clicks".parse().unwrap();
+        for other in [
             basis("p"),
-            Basis::new("q", "another", [("airlines", 7)].into_iter()),
-            Basis::new("q", "table", [("airlines", 8)].into_iter()),
+            Basis::new("q", (&clicks, "another"), [("airlines", 7)].into_iter()),
+            Basis::new("q", (&clicks, "identity"), [("airlines", 8)].into_iter()),
+            Basis::new("q", (&"views".parse().unwrap(), "identity"), [("airlines", 7)].into_iter()),
         ] {
-            source[700].changed = 5;
-            assert_eq!(stale(&shape, wanted(&shape, &basis, &source, &[]), &positions).len(), 1001);
+            let mut log = Log::default();
+            log.compute(basis("q"), &source, usize::MAX);
+            assert_eq!(log.stale(other, &source, &[]).len(), 100);
+            log.compute(other, &source, 30);
+            assert_eq!(log.stale(other, &source, &[]).len(), 70);
+            // Back to the first: what was computed by the other is told from what was not, or all of it is stale.
+            assert_eq!(log.stale(basis("q"), &source, &[]).len(), 100);
+            log.compute(basis("q"), &source, usize::MAX);
+            assert!(log.stale(basis("q"), &source, &[]).is_empty());
         }
     }
 
     #[test]
     fn a_partition_whose_source_is_gone_is_stale_until_it_is_empty() {
-        let shape = shape(PartitionBy::Day("at".into()));
-        let source = [partition(Some(1), Some(1), 5), partition(Some(1), Some(2), 6)];
-        let positions = marks(&shape, &wanted(&shape, &basis("q"), &source, &[]));
-        let own = [partition(Some(1), None, 1)];
-        assert_eq!(stale(&shape, wanted(&shape, &basis("q"), &source[..1], &own), &positions).len(), 1);
-        let gone = wanted(&shape, &basis("q"), &[], &own);
-        assert_eq!(stale(&shape, gone.clone(), &positions).len(), 1);
-        assert!(stale(&shape, gone.clone(), &marks(&shape, &gone)).is_empty());
-        assert!(wanted(&shape, &basis("q"), &[], &[]).is_empty());
+        let source = [partition(Some(1), Some(1), 5), partition(Some(2), Some(2), 6)];
+        let own = [partition(Some(1), None, 1), partition(Some(2), None, 1)];
+        let mut log = Log::default();
+        log.compute(basis("q"), &source, usize::MAX);
+        // Another table in its place, without the second day.
+        let other = Basis::new("q", (&"clicks".parse().unwrap(), "another"), [("airlines", 7)].into_iter());
+        let source = [partition(Some(1), Some(1), 1)];
+        assert_eq!(log.stale(other, &source, &own), [(Some(2), None), (Some(1), None)]);
+        assert_eq!(Log::default().stale(other, &[], &[]), []);
+    }
+
+    #[test]
+    fn a_source_that_was_set_back_makes_all_stale() {
+        let mut source: Vec<Partition> = (0..3).map(|day| partition(Some(day), None, 9)).collect();
+        let mut log = Log::default();
+        log.compute(basis("q"), &source, usize::MAX);
+        source[1].changed = 4;
+        assert_eq!(log.stale(basis("q"), &source, &[]).len(), 3);
+        log.compute(basis("q"), &source, usize::MAX);
+        assert!(log.stale(basis("q"), &source, &[]).is_empty());
     }
 }

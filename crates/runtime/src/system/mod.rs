@@ -13,6 +13,7 @@ use weir_query::{Parsed, Source};
 use crate::node::Node;
 use crate::query::QueryFailed;
 
+mod ledger;
 mod partitions;
 
 /// A system table.
@@ -36,7 +37,7 @@ pub struct SystemTableError {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-const ALL: &[SystemTable] = &[partitions::TABLE];
+const ALL: &[SystemTable] = &[partitions::TABLE, ledger::TABLE];
 
 impl Node {
     /// Returns all system tables, with rows where the query reads them.

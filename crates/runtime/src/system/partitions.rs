@@ -8,6 +8,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use weir_ledger::Changes;
 use weir_types::Timestamp;
 
 use super::{SystemTable, SystemTableError, one_batch};
@@ -33,6 +34,11 @@ fn columns() -> SchemaRef {
         Field::new("changed_at", time(), true),
         Field::new("compacted_at", time(), true),
         Field::new("is_compact", DataType::Boolean, false),
+        Field::new("changes", DataType::Int64, false),
+        Field::new("changes_late", DataType::Int64, false),
+        Field::new("changes_replayed", DataType::Int64, false),
+        Field::new("changes_replacing", DataType::Int64, false),
+        Field::new("changes_by_rollup", DataType::Int64, false),
     ]))
 }
 
@@ -51,6 +57,15 @@ fn rows(node: &Node, columns: SchemaRef) -> BoxFuture<'_, Result<Vec<RecordBatch
         let is = |of: fn(&PartitionStatus) -> bool| -> ArrayRef {
             Arc::new(all.iter().map(|(_, one)| Some(of(one))).collect::<BooleanArray>())
         };
+        let changes = node.books().changes();
+        let changed = |of: fn(&Changes) -> u64| -> ArrayRef {
+            let none = Changes::default();
+            let counts = all.iter().map(|(table, one)| {
+                let key = ((*table).to_owned(), one.day_number, one.hour);
+                i64::try_from(of(changes.get(&key).unwrap_or(&none))).unwrap_or(i64::MAX)
+            });
+            Arc::new(Int64Array::from_iter_values(counts))
+        };
         let arrays: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from_iter_values(all.iter().map(|(table, _)| table))),
             Arc::new(all.iter().map(|(_, one)| one.day_number).collect::<Date32Array>()),
@@ -64,6 +79,11 @@ fn rows(node: &Node, columns: SchemaRef) -> BoxFuture<'_, Result<Vec<RecordBatch
             time(|one| one.changed_at),
             time(|one| one.compacted_at),
             is(|one| one.is_compact),
+            changed(|changes| changes.total()),
+            changed(|changes| changes.late),
+            changed(|changes| changes.replays + changes.redrives),
+            changed(|changes| changes.replaced),
+            changed(|changes| changes.rollups),
         ];
         one_batch(TABLE.name, columns, arrays)
     }

@@ -1,13 +1,13 @@
 //! A world in which a block can be begun again and again over the same log and the same store.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use weir_config::{FilesFormat, FilesStart};
+use weir_config::{BadRows, FilesFormat, FilesStart};
 use weir_env::{Env, ManualClock};
 use weir_log::{Engine, MemoryEngine};
 use weir_machine::{Machine, Options, Owner, Snapshots};
@@ -16,6 +16,7 @@ use weir_schema::{Registry, Schema, json};
 use weir_stream::{Settings, Stream};
 use weir_types::{FilesName, LogName, SequenceNumber, StreamName, Timestamp};
 
+use super::super::hints::Hints;
 use super::super::look::Looks;
 use super::super::machine::{Block, Files};
 use super::super::place::Place;
@@ -39,6 +40,7 @@ pub struct World {
     pub engine: Arc<MemoryEngine>,
     pub objects: Arc<InMemory>,
     pub start: FilesStart,
+    pub bad_rows: BadRows,
     pub shards: u32,
     pub snapshots: Snapshots,
 }
@@ -63,6 +65,7 @@ impl World {
             env,
             objects: Arc::new(InMemory::new()),
             start: FilesStart::All,
+            bad_rows: BadRows::Skip,
             shards: 1,
             snapshots: Snapshots::new(Arc::new(InMemory::new()), Path::default()),
         }
@@ -107,6 +110,7 @@ impl World {
                 env: self.env.clone(),
                 files: files.clone(),
                 format,
+                bad_rows: self.bad_rows,
                 stream: stream.clone(),
                 catalog: Catalog::new(self.machine::<Registry>().await),
                 dead_letters: DeadLetters::new(dead.clone()),
@@ -114,7 +118,7 @@ impl World {
         };
         let sweep = Sweep {
             env: self.env.clone(),
-            place: Place::in_store(store, "s3://bucket/in/", None),
+            place: Arc::new(Place::in_store(store, "s3://bucket/in/", None)),
             start: self.start,
             every: EVERY,
             way,
@@ -127,6 +131,12 @@ impl World {
             resumed: None,
             absent: None,
             compare: false,
+            hints: Arc::new(Hints::new()),
+            hinted: None,
+            unsettled: BTreeSet::new(),
+            hint: 0,
+            full_at: Duration::ZERO,
+            took: Duration::ZERO,
         };
         let mut running = Running { sweep, stream, dead, queue, queues };
         running.sweep.take_up();
@@ -150,6 +160,12 @@ impl Running {
         self.drain().await;
         world.clock.advance(SETTLE);
         self.drain().await;
+    }
+
+    /// Follows the hints that there are, as the task does when it is woken.
+    pub async fn hinted(&mut self, wait: Duration) {
+        self.sweep.hints.note([]);
+        self.sweep.wait(wait).await;
     }
 
     /// Ends everything that the block had open, as a stop would; what it has begun stays begun.
