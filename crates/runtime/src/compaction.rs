@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::stream::{FuturesUnordered, StreamExt};
+use futures::stream::{self, StreamExt};
 use weir_env::Env;
 use weir_table::{Due, Place, Work};
 use weir_types::TableName;
@@ -78,20 +78,24 @@ impl Node {
         }
     }
 
-    /// Returns the most urgent work of one kind over all tables.
-    fn most_urgent(&self, work: Work) -> Option<(TableName, Due)> {
+    /// Returns the work of one kind that is due over all tables, the most urgent first.
+    fn due(&self, work: Work) -> Vec<(TableName, Due)> {
         let now = self.env().elapsed();
         let due = self.tables().flat_map(|(name, table)| {
             let due = table.due().into_iter().filter(|due| due.work == work);
             due.filter(|due| !self.compactions().rests(name, due.place, now)).map(|due| (name.clone(), due))
         });
-        due.max_by(|(_, a), (_, b)| a.urgency.total_cmp(&b.urgency))
+        let mut due: Vec<_> = due.collect();
+        due.sort_by(|(_, a), (_, b)| b.urgency.total_cmp(&a.urgency));
+        due
     }
 
-    async fn compact_one(&self, name: TableName, due: Due) {
-        let Some((_, table)) = self.tables().find(|(known, _)| **known == name) else { return };
+    /// Does one compaction, and says whether it changed anything.
+    async fn compact_one(&self, name: TableName, due: Due) -> bool {
+        let Some((_, table)) = self.tables().find(|(known, _)| **known == name) else { return false };
         let place = due.place;
         let compacted = table.compact(due).await;
+        let changed = compacted.as_ref().is_ok_and(|done| done.files_in > 0);
         let failed = match compacted {
             Ok(done) if done.files_in > 0 => {
                 tracing::info!(
@@ -108,6 +112,7 @@ impl Node {
             }
         };
         self.compactions().ended(&name, place, failed, self.env());
+        changed
     }
 }
 
@@ -116,19 +121,12 @@ async fn compact(node: Weak<Node>, work: Work, at_once: usize) {
     let Some(env) = node.upgrade().map(|node| node.env().clone()) else { return };
     loop {
         env.sleep(env.jitter(ROUND)).await;
-        let Some(node) = node.upgrade() else { return };
-        let mut running = FuturesUnordered::new();
         loop {
-            while running.len() < at_once
-                && let Some((name, due)) = node.most_urgent(work)
-            {
-                let mut begun = node.compact_one(name, due).boxed();
-                // Begins at once, so that what it works on is not due any more.
-                if futures::poll!(&mut begun).is_pending() {
-                    running.push(begun);
-                }
-            }
-            if running.next().await.is_none() {
+            let Some(node) = node.upgrade() else { return };
+            // What is due is looked for again when something changed: merges make larger files that are due themselves.
+            let due = stream::iter(node.due(work)).map(|(name, due)| node.compact_one(name, due).boxed());
+            let changed = due.buffer_unordered(at_once).fold(false, |any, one| std::future::ready(any | one)).await;
+            if !changed {
                 break;
             }
         }

@@ -16,6 +16,7 @@ use weir_types::Tally;
 
 use crate::buffer::Keys;
 use crate::columns;
+use crate::compact;
 use crate::error::{AppendError, CommitError, FileError, ReplaceError};
 use crate::file::DataFile;
 use crate::log::{Change, Rows};
@@ -311,7 +312,10 @@ impl Filling<'_> {
             self.end(place).await?;
         }
         let table = self.table;
-        let output = self.open.entry(place).or_insert_with(|| Output::new(table, place, batch.schema()));
+        let scheme = (!table.spec.unique_by.is_empty()).then_some(table.scheme.as_str());
+        let notes = || compact::notes(&[], scheme, None);
+        let output = self.open.entry(place);
+        let output = output.or_insert_with(|| Output::new(table, place, batch.schema()).with_notes(notes()));
         output.write(batch, ids).await?;
         if output.is_full() {
             self.end(place).await?;

@@ -10,7 +10,7 @@
 //! A commit seals the open buffer and writes it while appends go on into a new one; sealed rows stay visible to views
 //! and to the search for repeats until the commit turned them into files, in one step.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,7 +23,7 @@ use weir_env::Env;
 use crate::buffer::Buffer;
 use crate::cache::Cache;
 use crate::committer::AttemptSlot;
-use crate::compact::Busy;
+use crate::compact::{Busy, Known};
 use crate::file::DataFile;
 use crate::filter::Filter;
 use crate::footer::{FOOTER_CACHE_BYTES, Footer};
@@ -53,8 +53,8 @@ pub struct Table {
     pub(crate) merging: tokio::sync::RwLock<()>,
     /// Files that are being compacted.
     pub(crate) busy: Busy,
-    /// Files that are the only ones of their places, and in order.
-    pub(crate) settled: Mutex<HashSet<String>>,
+    /// What compactions remember of files.
+    pub(crate) known: Mutex<Known>,
     pub(crate) writing: tokio::sync::Mutex<Writing>,
     pub(crate) appending: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -247,7 +247,7 @@ impl Table {
             env,
             merging: tokio::sync::RwLock::new(()),
             busy: Busy::default(),
-            settled: Mutex::default(),
+            known: Mutex::default(),
             writing: tokio::sync::Mutex::new(writing),
             appending: tokio::sync::Mutex::new(()),
             versions: tokio::sync::watch::Sender::new(state.version),
