@@ -1,0 +1,6 @@
+//! Replays of whole nodes, over crashes.
+
+mod into_function;
+mod into_table;
+mod refused;
+mod world;
