@@ -192,6 +192,15 @@ pub enum StartError {
         #[source]
         source: object_store::Error,
     },
+    /// A rollup's SQL does not fit what it reads now.
+    #[error("the SQL of table `{table}`")]
+    Rollup {
+        /// The table.
+        table: TableName,
+        /// The cause.
+        #[source]
+        source: SqlError,
+    },
     /// Rollups are made of each other.
     #[error("table `{table}` is made of itself, by way of others")]
     RollupLoop {

@@ -86,7 +86,7 @@ async fn one(
     // The table's own columns, as they are stored: what the plan knows of them is older where the table has grown wider.
     let columns = compute::columns(&source.table.columns_to_be(), &rollup.source_columns);
     let lookups = around.lookups.columns();
-    let failed = |source| StartError::Function { function: format!("of table `{}`", plan.name), source };
+    let failed = |source| StartError::Rollup { table: plan.name.clone(), source };
     let planned = Rollup::plan(&rollup.sql, (source.name.as_str(), &columns), lookups).map_err(failed)?;
     let mut spec = Spec::new(plan.name.clone(), planned.output());
     spec.partition_by = tables::partition_by(&plan.partition_by);
