@@ -32,7 +32,7 @@ enum Peer {
     Moto,
 }
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     Part::new("log", "weir-log", "log_bench", "The local log"),
     Part::new("schema", "weir-schema", "schema_bench", "Records to Avro and to columns"),
     Part::new("function", "weir-function", "function_bench", "SQL functions"),
@@ -40,6 +40,7 @@ const PARTS: [Part; 8] = [
     Part { peer: Peer::Redis, ..Part::new("queue", "weir-queue", "queue_bench", "Queues") },
     Part { peer: Peer::Moto, ..Part::new("sqs", "weir-sqs", "sqs_bench", "Queues through the SQS API") },
     Part::new("lambda", "weir-lambda", "lambda_bench", "Lambda handlers"),
+    Part::new("replay", "weir-runtime", "replay_bench", "Replays, beside a fresh ingest from the log"),
     Part::new("server", "weir-server", "server_bench", "The built server, from outside"),
 ];
 
