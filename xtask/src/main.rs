@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask setup | test | lint | bench`.
+//! The project's own tasks: `cargo xtask setup | test | chaos | lint | bench`.
 
 mod bench;
 mod handlers;
@@ -13,6 +13,7 @@ const HELP: &str = "cargo xtask <task>
 
   setup          make the tests' Python environments and compiled handler (pinned, below the user's cache)
   test           everything: Rust tests, then real clients and foreign readers from Python
+  chaos [MINUTES] kill -9, a failing object store, late and repeated events, and a changing schema, for long (default 10)
   lint           fmt, clippy and docs, with warnings denied
   bench [NAME]   measure, and write bench/RESULTS.md (log, schema, function, table, server;
                  results: write the page alone)
@@ -23,6 +24,7 @@ fn main() -> anyhow::Result<()> {
     match (args.next().as_deref(), args.next()) {
         (Some("setup"), None) => python::setup().and_then(|_| handlers::rust()).map(drop),
         (Some("test"), None) => test::run(),
+        (Some("chaos"), minutes) => test::chaos(minutes.as_deref().unwrap_or("10")),
         (Some("lint"), None) => lint::run(),
         (Some("bench"), name) => bench::run(name.as_deref()),
         (None | Some("help" | "--help" | "-h"), _) => {

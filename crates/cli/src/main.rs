@@ -3,6 +3,7 @@
 //! stdout is data, stderr is everything else; `--json` works on every command that answers; exit codes are those of
 //! [`exit::Exit`]. Each command is a file of its own.
 
+mod archive;
 mod backfill;
 mod check;
 mod client;
@@ -12,6 +13,7 @@ mod exit;
 mod function;
 mod ledger;
 mod log;
+mod lookup;
 mod output;
 mod query;
 mod queue;
@@ -62,6 +64,8 @@ enum Command {
     Status(status::Args),
     /// Queues: list, send, look, redrive
     Queue(queue::Args),
+    /// A stream's archive: list its hours, verify its files
+    Archive(archive::Args),
     /// Dead letters: list, show, group, redrive, drop
     Dead(dead::Args),
     /// Put records of the past through the plan as it is now: rows are replaced, never doubled
@@ -72,6 +76,8 @@ enum Command {
     Function(function::Args),
     /// Show what came in, went out and is in flight, hop by hop, and whether it balances
     Ledger(ledger::Args),
+    /// Lookups: list, show, refresh
+    Lookup(lookup::Args),
     /// Look into a data folder's log, verify it, or repair it
     Log(log::Args),
 }
@@ -92,11 +98,13 @@ fn main() -> ExitCode {
         Command::Tail(args) => tail::run(args),
         Command::Status(args) => status::run(args),
         Command::Queue(args) => queue::run(args),
+        Command::Archive(args) => archive::run(args),
         Command::Dead(args) => dead::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Table(args) => table::run(args),
         Command::Function(args) => function::run(args),
         Command::Ledger(args) => ledger::run(args),
+        Command::Lookup(args) => lookup::run(args),
         Command::Log(args) => log::run(args),
     };
     match result {

@@ -2,6 +2,8 @@
 //!
 //! One snapshot per subject. `INSTA_UPDATE=always cargo test -p weir-config` rewrites them: read the difference.
 
+#[path = "mistakes/archives.rs"]
+mod archives;
 #[path = "mistakes/arrivals.rs"]
 mod arrivals;
 mod folder;

@@ -87,7 +87,10 @@ impl World {
     async fn start(&self) -> Result<Arc<Node>> {
         let plan = weir_config::load(self.config.path(), &Inputs::default());
         let plan = plan.map_err(|found| found.iter().map(|one| one.render()).collect::<String>())?;
-        let options = Options { handlers: Handlers { launcher: vec!["nobody".into()], ..Handlers::default() }, ..Options::default() };
+        let options = Options {
+            handlers: Handlers { launcher: vec!["nobody".into()], ..Handlers::default() },
+            ..Options::default()
+        };
         let data: &Path = self.data.path();
         Ok(Node::start(plan, &data.join("weir"), Env::system(), options).await?)
     }

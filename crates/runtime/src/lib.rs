@@ -12,6 +12,7 @@
 //! Invariants: what is acknowledged is durable; a table's rows and the positions that they came from are committed
 //! together; a query sees every record that was acknowledged before it began.
 
+mod archive;
 mod dead;
 mod door;
 mod exhausted;
@@ -34,6 +35,7 @@ mod tables;
 mod tail;
 mod upkeep;
 
+pub use archive::{ArchiveError, ArchiveStatus};
 pub use dead::{
     ActError, Acted, Batch, Cause, Cursor, CursorError, DeadLetterError, Edit, EditError, Filter, FilterError,
     FindError, FoundLetters, GROUPS_MAX, LETTERS_LISTED_MAX, LETTERS_MAX, LetterGroup, LetterRow, Payload,
@@ -43,10 +45,11 @@ pub use door::{
     BodyError, DOOR_BYTES_MAX, DeliverError, Delivery, Encoding, Failed, Format, NoRoom, Place, REFUSALS_LISTED_MAX,
     Refusal, Report, SILENCE_MAX, UnknownEncoding, UnknownFormat,
 };
-pub use files::{Glob, HearError, NotificationError};
+pub use files::{HearError, NotificationError};
 pub use folder::{Folder, FolderError};
 pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
-pub use ledger::{BookError, Checked, Depth as LedgerDepth, LedgerError, LedgerReport};
+pub use ledger::{BookError, Checked, Depth as LedgerDepth, Keeping as LedgerKeeping, LedgerError, LedgerReport};
+pub use lookups::{LookupError, RefreshFailed};
 pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
 pub use replay::{

@@ -1,12 +1,10 @@
 //! What runs beside the flow: retention, snapshots, merging of small files, vacuum, and refreshing lookups.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use weir_config::LookupPlan;
 use weir_stream::Stream;
-use weir_types::{LookupName, SequenceNumber, ShardId};
+use weir_types::{SequenceNumber, ShardId};
 
 use crate::dead::{ACTIONS, CARRIER};
 use crate::function::OpenFunction;
@@ -20,9 +18,9 @@ const VACUUM_KEEP: Duration = Duration::from_secs(3600);
 const VACUUM_ROUND: Duration = Duration::from_secs(600);
 
 impl Node {
-    pub(crate) fn start_upkeep(self: &Arc<Self>, lookups: BTreeMap<LookupName, LookupPlan>) {
-        for plan in lookups.into_values() {
-            self.keep_task(tokio::spawn(self.lookups().clone().keep_fresh(self.env().clone(), plan)));
+    pub(crate) fn start_upkeep(self: &Arc<Self>) {
+        for name in self.lookups().names() {
+            self.keep_task(tokio::spawn(self.lookups().clone().keep_fresh(name.clone())));
         }
         // Weak, so that a node that is dropped ends.
         self.keep_task(tokio::spawn(keep_up(Arc::downgrade(self))));
@@ -78,10 +76,12 @@ impl Node {
             let log = stream.shards()[shard.0 as usize].log().name();
             self.checkpoints().read(|all| all.get(CARRIER, log)).map_or(0, |at| at.next.0)
         });
+        let archive = self.archives().get(name).map(|archive| archive.needs_from(shard).0);
         let replays = self.replaying().needed_from(name, shard).map(|needed| needed.0);
         // What is forgotten has been counted.
         let books = self.books().shards.booked(stream.shards()[shard.0 as usize].log().name()).map(|booked| booked.0);
-        sources.chain(functions).chain(carrier).chain(replays).chain(books).min().map(SequenceNumber)
+        let own = carrier.into_iter().chain(archive).chain(replays).chain(books);
+        sources.chain(functions).chain(own).min().map(SequenceNumber)
     }
 
     /// Returns how far what a function has made was carried on. Its last record stays in any case: that is its state.

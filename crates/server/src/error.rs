@@ -43,6 +43,8 @@ pub enum ErrorCode {
     EditRefused,
     /// A table has not caught up with what was acknowledged.
     TableBehind,
+    /// A lookup could not be read again.
+    LookupFailed,
     /// A function could not be run, or what it returned is not what it should.
     FunctionFailed,
     /// The server takes in as much as it can.
@@ -68,7 +70,7 @@ impl ErrorCode {
             Self::ProducerOutOfOrder | Self::IncompatibleSchema | Self::Over => StatusCode::CONFLICT,
             Self::Trimmed => StatusCode::GONE,
             Self::QueryLimit | Self::EditRefused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::FunctionFailed => StatusCode::BAD_GATEWAY,
+            Self::FunctionFailed | Self::LookupFailed => StatusCode::BAD_GATEWAY,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::TableBehind | Self::Closing => StatusCode::SERVICE_UNAVAILABLE,
@@ -79,9 +81,13 @@ impl ErrorCode {
     /// Says whether the same request may succeed later.
     pub fn is_retryable(self) -> bool {
         match self {
-            Self::Busy | Self::DiskFull | Self::TableBehind | Self::Closing | Self::BodyTimeout | Self::Internal => {
-                true
-            }
+            Self::Busy
+            | Self::DiskFull
+            | Self::TableBehind
+            | Self::LookupFailed
+            | Self::Closing
+            | Self::BodyTimeout
+            | Self::Internal => true,
             Self::InvalidRequest
             | Self::InvalidBody
             | Self::BodyTooLarge

@@ -4,6 +4,7 @@
 //! the same without HTTP. Every connection has limits: how many there are, how long a head may take, how long a body may
 //! be silent.
 
+mod archive;
 mod body;
 mod dead_letters;
 mod error;
@@ -12,6 +13,7 @@ mod functions;
 mod invoke;
 mod ledger;
 mod listen;
+mod lookups;
 mod metrics;
 mod query;
 mod queues;

@@ -12,7 +12,6 @@
 //! tells of new files makes them found sooner; files that nobody tells of, or that came while nothing ran, are found by the
 //! next look.
 
-mod glob;
 mod hints;
 mod letters;
 mod look;
@@ -29,7 +28,6 @@ mod sweep;
 mod tests;
 mod watch;
 
-pub use self::glob::Glob;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -71,6 +71,12 @@ pub(crate) struct Parts {
     pub covered: Arc<Covered>,
     /// What came of rows that replace, and that no replay of the table's own has brought.
     pub replayed: Replayed,
+    /// Plants a fault: the next page is passed over.
+    #[cfg(test)]
+    pub skip_page: std::sync::atomic::AtomicBool,
+    /// Plants a fault: the last row of the next page is dropped on its way to the table.
+    #[cfg(test)]
+    pub drop_row: std::sync::atomic::AtomicBool,
 }
 
 /// What the applier is asked for, in turn.

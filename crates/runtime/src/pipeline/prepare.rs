@@ -50,6 +50,8 @@ pub(crate) struct Preparer {
     replay: Option<String>,
     decoder: ColumnDecoder,
     writers: HashMap<Fingerprint, Option<Schema>>,
+    /// Whether records are counted by their digests.
+    digests: bool,
 }
 
 impl Preparer {
@@ -59,7 +61,8 @@ impl Preparer {
     /// If the stream's schema has no columns, which the plan's check refuses.
     pub fn new(parts: Arc<Parts>) -> Result<Self, impl std::fmt::Display + use<>> {
         let decoder = ColumnDecoder::new(&parts.stream.schema);
-        decoder.map(|decoder| Self { parts, replay: None, decoder, writers: HashMap::new() })
+        let digests = parts.books.are_kept();
+        decoder.map(|decoder| Self { parts, replay: None, decoder, writers: HashMap::new(), digests })
     }
 
     /// Says that the records are read for a replay: what fails is a letter of its own.
@@ -133,7 +136,9 @@ impl Preparer {
                 Ok(record) => record,
                 Err(error) => return Err(Halt::Columns(format!("shard {}: {error}", source.id))),
             };
-            counts.read.add(digest(record.body));
+            if self.digests {
+                counts.read.add(digest(record.body));
+            }
             if source.only.is_some() && source.only.as_deref() != record.key {
                 counts.others += 1;
                 continue;

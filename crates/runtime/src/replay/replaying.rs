@@ -383,7 +383,9 @@ impl Supervisor {
             End::Stopped => {
                 self.held.remove(&key);
             }
-            End::Closed => self.shared.tell(&key, "what it works with has ended: it goes on when weir is started again"),
+            End::Closed => {
+                self.shared.tell(&key, "what it works with has ended: it goes on when weir is started again")
+            }
             End::Failed(reason) => {
                 self.held.remove(&key);
                 fail(&self.owner, &self.shared, key.0, reason).await;

@@ -176,7 +176,7 @@ pub enum ResolveError {
         stream: StreamName,
         /// The cause.
         #[source]
-        source: weir_archive::ReadError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -314,7 +314,7 @@ impl Node {
                 Some(time.ok_or_else(|| ResolveError::NoEventTime { stream: stream.clone() })?)
             }
         };
-        let archive = self.open_archives().remove(&stream);
+        let archive = self.archives().get(&stream).cloned();
         let (source, ranges) = match ask.from {
             Origin::Stream => {
                 let ranges = self.replay_ranges(&open, &window, archive.is_some()).await?;
@@ -324,7 +324,8 @@ impl Node {
                 let archive = archive.ok_or_else(|| ResolveError::NoArchive { stream: stream.clone() })?;
                 let archive = Archived::new(archive, self.registry().clone(), &window);
                 let ranges = archive.ranges().await;
-                let ranges = ranges.map_err(|source| ResolveError::Archive { stream: stream.clone(), source })?;
+                let ranges =
+                    ranges.map_err(|error| ResolveError::Archive { stream: stream.clone(), source: error.into() })?;
                 (Source::Archive(Arc::new(archive)), ranges)
             }
         };

@@ -130,7 +130,7 @@ impl World {
             source: source.clone(),
             table: own.table,
             store: own.store,
-            lookups: Arc::new(LookupSet::load(&self.env, &Default::default()).unwrap()),
+            lookups: Arc::new(LookupSet::empty(&self.env)),
             digests: Digests::default(),
             queries: self.queries.within(Duration::from_secs(60), u64::MAX),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
@@ -246,7 +246,7 @@ async fn tidy(table: &Table) -> u64 {
 #[tokio::test]
 async fn a_chain_is_the_query_over_everything() {
     let mut merged = 0;
-    for seed in 1..=12 {
+    for seed in 1..=6 {
         let (world, mut dice) = (World::new(), Dice(seed));
         let mut tables = world.open().await;
         let mut next = 0;

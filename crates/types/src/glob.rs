@@ -1,4 +1,4 @@
-//! Which files a block is about, by their paths.
+//! Which files are meant, by their paths.
 //!
 //! `*` is any run of characters but `/`, `**` any run, `?` one character but `/`; everything else stands for itself. The
 //! work is bounded by the product of both lengths, whatever the pattern.
