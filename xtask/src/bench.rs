@@ -33,7 +33,6 @@ enum Peer {
 }
 
 const PARTS: &[Part] = &[
-const PARTS: [Part; 12] = [
     Part::new("log", "weir-log", "log_bench", "The local log"),
     Part::new("schema", "weir-schema", "schema_bench", "Records to Avro and to columns"),
     Part::new("function", "weir-function", "function_bench", "SQL functions"),
@@ -171,7 +170,7 @@ fn write_results() -> anyhow::Result<()> {
          same machine. What they mean, and what was tried: [NOTES.md](NOTES.md).\n\n",
     );
     writeln!(text, "Machine: {}\n", machine())?;
-    for part in &PARTS {
+    for part in PARTS {
         let path = root().join("bench/parts").join(format!("{}.json", part.name));
         let Ok(json) = std::fs::read_to_string(&path) else { continue };
         let value: Value = serde_json::from_str(&json).with_context(|| format!("read {}", path.display()))?;
