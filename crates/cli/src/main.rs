@@ -4,6 +4,7 @@
 //! [`exit::Exit`]. Each command is a file of its own.
 
 mod archive;
+mod backfill;
 mod check;
 mod client;
 mod dead;
@@ -16,6 +17,7 @@ mod lookup;
 mod output;
 mod query;
 mod queue;
+mod replay;
 mod send;
 mod serve;
 mod status;
@@ -52,6 +54,8 @@ enum Command {
     Check(check::Args),
     /// Send files of records to a stream
     Send(send::Args),
+    /// Feed files of the past to a stream at full speed: folders, globs, Parquet; started again, it goes on
+    Backfill(backfill::Args),
     /// Answer SQL over tables and lookups
     Query(query::Args),
     /// Print a stream's records as JSON lines
@@ -64,6 +68,8 @@ enum Command {
     Archive(archive::Args),
     /// Dead letters: list, show, group, redrive, drop
     Dead(dead::Args),
+    /// Put records of the past through the plan as it is now: rows are replaced, never doubled
+    Replay(replay::Args),
     /// Tables: refresh
     Table(table::Args),
     /// Functions: list, invoke, logs, versions, rollback
@@ -87,12 +93,14 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(args),
         Command::Check(args) => check::run(args),
         Command::Send(args) => send::run(args),
+        Command::Backfill(args) => backfill::run(args),
         Command::Query(args) => query::run(args),
         Command::Tail(args) => tail::run(args),
         Command::Status(args) => status::run(args),
         Command::Queue(args) => queue::run(args),
         Command::Archive(args) => archive::run(args),
         Command::Dead(args) => dead::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Table(args) => table::run(args),
         Command::Function(args) => function::run(args),
         Command::Ledger(args) => ledger::run(args),

@@ -13,6 +13,7 @@
 //! together; a query sees every record that was acknowledged before it began.
 
 mod archive;
+mod compaction;
 mod dead;
 mod door;
 mod exhausted;
@@ -25,6 +26,7 @@ mod node;
 mod opening;
 mod pipeline;
 mod query;
+mod replay;
 mod rollup;
 mod schemas;
 mod status;
@@ -51,6 +53,11 @@ pub use ledger::{BookError, Checked, Depth as LedgerDepth, Keeping as LedgerKeep
 pub use lookups::{LookupError, RefreshFailed};
 pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
+pub use replay::{
+    ACTIVE_MAX as REPLAYS_ACTIVE_MAX, Ask as ReplayAsk, Counts as ReplayCounts, Destination, DestinationError,
+    HISTORY_MAX as REPLAYS_HISTORY_MAX, Origin as ReplayOrigin, PartitionPreview, Preview, Rate, RateError,
+    ReplayError, ResolveError, RunStatus, ShardRange, Target, TargetError, TargetPreview, TargetStatus, Window,
+};
 pub use rollup::{RefreshError, RollupStatus};
 pub use schemas::Catalog;
 pub use status::{

@@ -24,6 +24,7 @@ use weir_types::{
 };
 
 use crate::archive::{self, Archives};
+use crate::compaction::Compactions;
 use crate::dead::{self, ACTIONS, Actions, DEAD_LETTERS, DeadLetters};
 use crate::door::Room;
 use crate::files::{self, Files, OpenFiles};
@@ -32,7 +33,8 @@ use crate::function::{Around, Functions, OpenFunction, OutboxError, Scheduled, n
 use crate::ledger::{BookError, Bookkeeper, Books, Count, Covered, Keeping};
 use crate::lookups::{LookupError, LookupSet};
 use crate::opening::{self, Opening};
-use crate::pipeline::{Parts, Pipeline};
+use crate::pipeline::{Parts, Pipeline, Replayed};
+use crate::replay::{Replaying, Replays};
 use crate::rollup::{self, OpenRollup};
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
@@ -190,6 +192,15 @@ pub enum StartError {
         #[source]
         source: object_store::Error,
     },
+    /// A rollup's SQL does not fit what it reads now.
+    #[error("the SQL of table `{table}`")]
+    Rollup {
+        /// The table.
+        table: TableName,
+        /// The cause.
+        #[source]
+        source: SqlError,
+    },
     /// Rollups are made of each other.
     #[error("table `{table}` is made of itself, by way of others")]
     RollupLoop {
@@ -261,9 +272,11 @@ pub struct Node {
     archives: Archives,
     dead_letters: DeadLetters,
     actions: Actions,
+    replaying: Replaying,
     room: Room,
     pub(crate) queries: weir_query::Engine,
     books: Arc<Books>,
+    compactions: Compactions,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -288,11 +301,14 @@ impl Node {
         let checkpoints: Owner<Checkpoints> = machine(&*engine, &snapshots, &env).await?;
         let versions: Owner<Versions> = machine(&*engine, &snapshots, &env).await?;
         let taken: Owner<Files> = machine(&*engine, &snapshots, &env).await?;
+        let replays: Owner<Replays> = machine(&*engine, &snapshots, &env).await?;
         let books = Books::new(env.clone(), machine(&*engine, &snapshots, &env).await?, options.ledger);
         let catalog = Catalog::new(registry);
         let opening = Opening { env: &env, engine: &*engine, snapshots: &snapshots, catalog: &catalog };
 
         let mut streams = BTreeMap::new();
+        let times = plan.streams.values().filter_map(|stream| Some((stream.name.clone(), stream.time.clone()?)));
+        let replaying = Replaying::new(replays, times.collect());
         let mut archives = Vec::new();
         for mut stream in plan.streams.into_values() {
             let (name, archive) = (stream.name.clone(), stream.archive.take());
@@ -367,8 +383,10 @@ impl Node {
             }
         }))
         .await?;
-        let own_streams =
-            functions.values().flat_map(|function| std::iter::once(&function.stream).chain(&function.redrive));
+        let own_streams = functions.values().flat_map(|function| {
+            let replay = function.replay.iter().flat_map(|replay| [&replay.feed, &replay.made]);
+            std::iter::once(&function.stream).chain(&function.redrive).chain(replay)
+        });
         let of_tables = opened.iter().flat_map(|(planned, ..)| &planned.sources).map(|source| &source.stream);
         for stream in streams.values().map(|stream| &stream.stream).chain(own_streams).chain(of_tables) {
             for shard in stream.shards() {
@@ -395,6 +413,7 @@ impl Node {
                 freshness: planned.spec.freshness,
                 commit_bytes: planned.spec.commit_bytes,
                 lost: AtomicU64::new(0),
+                replayed: Replayed::default(),
                 books: books.clone(),
                 covered,
                 #[cfg(test)]
@@ -442,12 +461,15 @@ impl Node {
             archives,
             dead_letters,
             actions: Actions::new(actions),
+            replaying,
             queries,
             books,
+            compactions: Compactions::default(),
             tasks: Mutex::default(),
         });
         node.start_parking();
         node.start_carrying();
+        node.start_replaying();
         for archive in node.archives.values() {
             node.keep_task(tokio::spawn(archive.clone().run()));
         }
@@ -464,6 +486,7 @@ impl Node {
             task.abort();
         }
         // What brings something in before what works it off.
+        self.replaying.stop().await;
         futures::future::join_all(self.files.iter().map(OpenFiles::stop)).await;
         // Functions before tables: what they have made is in the tables' streams then.
         futures::future::join_all(self.functions.values().map(|function| function.stop())).await;
@@ -516,7 +539,10 @@ impl Node {
         let mut all: BTreeMap<StreamName, Arc<Stream>> =
             self.streams.values().map(|stream| (stream.stream.name().clone(), stream.stream.clone())).collect();
         let of_functions = self.functions.values();
-        let of_functions = of_functions.flat_map(|function| std::iter::once(&function.stream).chain(&function.redrive));
+        let of_functions = of_functions.flat_map(|function| {
+            let replay = function.replay.iter().flat_map(|replay| [&replay.feed, &replay.made]);
+            std::iter::once(&function.stream).chain(&function.redrive).chain(replay)
+        });
         let of_tables = self.pipelines.values().flat_map(Pipeline::sources).map(|source| &source.stream);
         all.extend(of_functions.chain(of_tables).map(|stream| (stream.name().clone(), stream.clone())));
         all.into_values().collect()
@@ -580,12 +606,20 @@ impl Node {
         &self.archives
     }
 
+    pub(crate) fn compactions(&self) -> &Compactions {
+        &self.compactions
+    }
+
     pub(crate) fn dead_letters(&self) -> &DeadLetters {
         &self.dead_letters
     }
 
     pub(crate) fn actions(&self) -> &Actions {
         &self.actions
+    }
+
+    pub(crate) fn replaying(&self) -> &Replaying {
+        &self.replaying
     }
 
     pub(crate) fn checkpoints(&self) -> &Owner<Checkpoints> {

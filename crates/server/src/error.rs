@@ -31,6 +31,8 @@ pub enum ErrorCode {
     IncompatibleSchema,
     /// The records were trimmed.
     Trimmed,
+    /// What the path names has ended, and can't be changed any more.
+    Over,
     /// Stored bytes do not read back.
     Damaged,
     /// The SQL is wrong.
@@ -65,7 +67,7 @@ impl ErrorCode {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ProducerOutOfOrder | Self::IncompatibleSchema => StatusCode::CONFLICT,
+            Self::ProducerOutOfOrder | Self::IncompatibleSchema | Self::Over => StatusCode::CONFLICT,
             Self::Trimmed => StatusCode::GONE,
             Self::QueryLimit | Self::EditRefused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::FunctionFailed | Self::LookupFailed => StatusCode::BAD_GATEWAY,
@@ -95,6 +97,7 @@ impl ErrorCode {
             | Self::ProducerOutOfOrder
             | Self::IncompatibleSchema
             | Self::Trimmed
+            | Self::Over
             | Self::Damaged
             | Self::InvalidQuery
             | Self::FunctionFailed

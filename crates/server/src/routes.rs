@@ -11,8 +11,8 @@ use weir_sqs::{Options as SqsOptions, Sqs};
 
 use crate::error::{ErrorCode, ErrorReply};
 use crate::{
-    archive, dead_letters, files, functions, invoke, ledger, lookups, metrics, query, queues, records, schemas, status,
-    tables,
+    archive, dead_letters, files, functions, invoke, ledger, lookups, metrics, query, queues, records, replays,
+    schemas, status, tables,
 };
 
 /// Every path. Requests of SQS's clients are told by their headers and bodies, and may come to any path; they are looked
@@ -61,6 +61,13 @@ fn native(node: Arc<Node>) -> Router {
         .route("/v1/dead-letters/redrive", post(dead_letters::redrive))
         .route("/v1/dead-letters/drop", post(dead_letters::drop_letters))
         .route("/v1/dead-letters/{*id}", get(dead_letters::show))
+        .route("/v1/replays", post(replays::begin).get(replays::list))
+        .route("/v1/replays/preview", post(replays::preview))
+        .route("/v1/replays/{id}", get(replays::show))
+        .route("/v1/replays/{id}/pause", post(replays::pause))
+        .route("/v1/replays/{id}/resume", post(replays::resume))
+        .route("/v1/replays/{id}/cancel", post(replays::cancel))
+        .route("/v1/replays/{id}/rate", post(replays::rate))
         .route("/v1/ledger", get(ledger::show))
         .route("/v1/ledger/accept", post(ledger::accept))
         .route("/v1/lookups", get(lookups::list))
