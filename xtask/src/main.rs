@@ -1,6 +1,7 @@
 //! The project's own tasks: `cargo xtask setup | test | lint | bench`.
 
 mod bench;
+mod bench_compact;
 mod handlers;
 mod lint;
 mod python;
