@@ -1,10 +1,12 @@
 //! `weir check`: is the configuration right?
 
+mod compare;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use weir_config::{Diagnostic, Inputs, Plan};
+use weir_config::{Diagnostic, Inputs, Plan, Severity};
 
 use crate::exit::Exit;
 use crate::output;
@@ -31,6 +33,12 @@ pub struct Args {
     dir: PathBuf,
     #[command(flatten)]
     vars: VarArgs,
+    /// Compare with the data that are there: what would change, and what would be refused
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Compare with the schemas of a server that runs
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
     /// Print what was found as JSON
     #[arg(long)]
     json: bool,
@@ -38,19 +46,36 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let loaded = load(&args.dir, &args.vars);
+    let compares = args.data.is_some() || args.server.is_some();
+    let compared = match &loaded {
+        Ok(plan) if compares => compare::compare(plan, args.data.as_ref(), args.server.as_deref())?,
+        _ => compare::Compared::default(),
+    };
+    let refused = compared.refused.iter().any(|found| found.severity == Severity::Error);
     if args.json {
         let found = match &loaded {
             Ok(plan) => &plan.warnings,
             Err(found) => found,
         };
-        let listed: Vec<_> = found.iter().map(as_json).collect();
-        let text = serde_json::json!({ "ok": loaded.is_ok(), "diagnostics": listed });
+        let ok = loaded.is_ok() && !refused;
+        let listed: Vec<_> = found.iter().chain(&compared.refused).map(as_json).collect();
+        let mut text = serde_json::json!({ "ok": ok, "diagnostics": listed });
+        if compares {
+            text["changes"] = compared.changes.into();
+        }
         output::data(&format!("{text}\n"))?;
-        return Ok(if loaded.is_ok() { Exit::Done } else { Exit::Configuration });
+        return Ok(if ok { Exit::Done } else { Exit::Configuration });
     }
     match loaded {
         Ok(plan) => {
             show(&plan.warnings);
+            show(&compared.refused);
+            for change in &compared.changes {
+                output::data(&format!("{change}\n"))?;
+            }
+            if refused {
+                return Ok(Exit::Configuration);
+            }
             let counts = [
                 (plan.streams.len(), "stream"),
                 (plan.queues.len(), "queue"),
