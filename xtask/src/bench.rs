@@ -32,14 +32,18 @@ enum Peer {
     Moto,
 }
 
-const PARTS: [Part; 8] = [
+const PARTS: &[Part] = &[
     Part::new("log", "weir-log", "log_bench", "The local log"),
     Part::new("schema", "weir-schema", "schema_bench", "Records to Avro and to columns"),
     Part::new("function", "weir-function", "function_bench", "SQL functions"),
     Part::new("table", "weir-table", "table_bench", "Tables"),
+    Part::new("archive", "weir-archive", "archive_bench", "The archive beside a table"),
     Part { peer: Peer::Redis, ..Part::new("queue", "weir-queue", "queue_bench", "Queues") },
     Part { peer: Peer::Moto, ..Part::new("sqs", "weir-sqs", "sqs_bench", "Queues through the SQS API") },
     Part::new("lambda", "weir-lambda", "lambda_bench", "Lambda handlers"),
+    Part::new("replay", "weir-runtime", "replay_bench", "Replays, beside a fresh ingest from the log"),
+    Part::new("ledger", "weir-runtime", "ledger_bench", "The ledger: ingest with and without"),
+    Part::new("rollup", "weir-runtime", "rollup_bench", "A rollup after a change in one of its partitions"),
     Part::new("server", "weir-server", "server_bench", "The built server, from outside"),
 ];
 

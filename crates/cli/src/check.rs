@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use weir_config::{Diagnostic, Inputs, Plan, Severity};
+use weir_runtime::Folder;
 
 use crate::exit::Exit;
 use crate::output;
@@ -31,11 +32,12 @@ pub struct Args {
     /// The folder with `weir.hcl`
     #[arg(default_value = ".")]
     dir: PathBuf,
+    /// The data folder, where lookups have their snapshots; the plan is compared with the tables that are there, and with the
+    /// schemas too if it is named [default: DIR/.weir]
+    #[arg(long, value_name = "PATH", env = "WEIR_DATA")]
+    data: Option<PathBuf>,
     #[command(flatten)]
     vars: VarArgs,
-    /// Compare with the data that are there: what would change, and what would be refused
-    #[arg(long, value_name = "FOLDER")]
-    data: Option<PathBuf>,
     /// Compare with the schemas of a server that runs
     #[arg(long, value_name = "URL")]
     server: Option<String>,
@@ -45,11 +47,11 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<Exit> {
-    let loaded = load(&args.dir, &args.vars);
-    let compares = args.data.is_some() || args.server.is_some();
+    let data = data_folder(&args.dir, args.data.as_deref());
+    let loaded = load(&args.dir, &args.vars, &data);
     let compared = match &loaded {
-        Ok(plan) if compares => compare::compare(plan, args.data.as_ref(), args.server.as_deref())?,
-        _ => compare::Compared::default(),
+        Ok(plan) => compare::compare(plan, &data, args.data.is_some(), args.server.as_deref())?,
+        Err(_) => compare::Compared::default(),
     };
     let refused = compared.refused.iter().any(|found| found.severity == Severity::Error);
     if args.json {
@@ -59,10 +61,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         };
         let ok = loaded.is_ok() && !refused;
         let listed: Vec<_> = found.iter().chain(&compared.refused).map(as_json).collect();
-        let mut text = serde_json::json!({ "ok": ok, "diagnostics": listed });
-        if compares {
-            text["changes"] = compared.changes.into();
-        }
+        let text = serde_json::json!({ "ok": ok, "diagnostics": listed, "changes": compared.changes });
         output::data(&format!("{text}\n"))?;
         return Ok(if ok { Exit::Done } else { Exit::Configuration });
     }
@@ -112,10 +111,18 @@ fn as_json(found: &Diagnostic) -> serde_json::Value {
     })
 }
 
+/// Returns where the data are kept.
+pub fn data_folder(dir: &Path, data: Option<&Path>) -> PathBuf {
+    data.map_or_else(|| dir.join(".weir"), Path::to_owned)
+}
+
 /// Reads and checks a folder.
-pub fn load(dir: &Path, vars: &VarArgs) -> Result<Plan, Vec<Diagnostic>> {
+///
+/// Lookups whose source can't be reached have the columns of their last snapshot in the data folder, if there is one.
+pub fn load(dir: &Path, vars: &VarArgs, data: &Path) -> Result<Plan, Vec<Diagnostic>> {
     let vars: BTreeMap<String, String> = vars.vars.iter().cloned().collect();
-    weir_config::load(dir, &Inputs::new(vars, |name| std::env::var(name).ok()))
+    let inputs = Inputs::new(vars, |name| std::env::var(name).ok());
+    weir_config::load(dir, &inputs.with_snapshots(Folder::snapshots_in(data)))
 }
 
 /// Shows diagnostics on stderr.

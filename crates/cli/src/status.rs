@@ -2,11 +2,14 @@
 
 use clap::Args as ClapArgs;
 use serde_json::Value;
-use weir_types::ByteSize;
+use weir_types::{ByteSize, Timestamp};
 
 use crate::client::{self, Client, ServerArgs};
 use crate::exit::Exit;
 use crate::output;
+
+/// Partitions of a table that are shown; the query `select * from weir.partitions` shows all.
+const PARTITIONS_SHOWN: usize = 5;
 
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -43,6 +46,32 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
+/// The newest partitions of a table that has any.
+fn partition_rows(table: &Value) -> Vec<Vec<String>> {
+    let partitions = table["partitions"].as_array().cloned().unwrap_or_default();
+    let partitions = partitions.iter().filter(|partition| partition["day"].is_string()).take(PARTITIONS_SHOWN);
+    let rows = partitions.map(|partition| {
+        let hour = partition["hour"].as_u64().map(|hour| format!(" {hour:02}h")).unwrap_or_default();
+        let yes = |name: &str| partition[name].as_bool().unwrap_or_default();
+        let state = match (yes("is_final"), yes("is_compact")) {
+            (true, true) => "final, compact",
+            (true, false) => "final",
+            (false, true) => "open, compact",
+            (false, false) => "open",
+        };
+        vec![
+            format!("{} {}{hour}", text(&table["name"]), text(&partition["day"])),
+            number(&partition["files"]),
+            number(&partition["small_files"]),
+            partition["rows"].as_u64().map_or_else(|| "unknown".to_owned(), output::count),
+            bytes(&partition["bytes"]),
+            partition["final_after"].as_i64().map_or_else(|| "never".to_owned(), |at| Timestamp(at).to_string()),
+            state.to_owned(),
+        ]
+    });
+    rows.collect()
+}
+
 fn render(status: &Value) -> String {
     let list = |name: &str| status[name].as_array().cloned().unwrap_or_default();
     let mut out = format!(
@@ -67,6 +96,19 @@ fn render(status: &Value) -> String {
         });
         let header = ["stream", "shards", "records", "bytes", "received", "stored", "repeated", "refused"];
         out.push_str(&output::table(&header, rows));
+        out.push('\n');
+    }
+    let archived: Vec<&Value> = streams.iter().filter(|stream| stream["archive"].is_object()).collect();
+    if !archived.is_empty() {
+        let rows = archived.iter().map(|stream| {
+            let archive = &stream["archive"];
+            let at = archive["archived_to"].as_i64().map_or(String::new(), |at| weir_types::Timestamp(at).to_string());
+            let counts = ["behind", "records", "files"].map(|name| number(&archive[name]));
+            let names = [text(&stream["name"]), at, text(&archive["closed"])];
+            names.into_iter().chain(counts).chain([bytes(&archive["bytes"])]).collect()
+        });
+        let header = ["archive", "archived to", "closed", "behind", "records", "files", "bytes"];
+        out.push_str(&output::aligned(&header, &[3, 4, 5, 6], rows));
         out.push('\n');
     }
     let queues = list("queues");
@@ -120,6 +162,12 @@ fn render(status: &Value) -> String {
         out.push_str(&output::table(&header, rows));
         out.push('\n');
     }
+    let partitions: Vec<Vec<String>> = tables.iter().flat_map(partition_rows).collect();
+    if !partitions.is_empty() {
+        let header = ["partition", "files", "small", "rows", "bytes", "final after", "state"];
+        out.push_str(&output::table(&header, partitions));
+        out.push('\n');
+    }
     let rollups: Vec<&Value> = tables.iter().filter(|table| table["rollup"].is_object()).collect();
     if !rollups.is_empty() {
         let rows = rollups.iter().map(|table| {
@@ -134,9 +182,18 @@ fn render(status: &Value) -> String {
     }
     let lookups = list("lookups");
     if !lookups.is_empty() {
-        let rows = lookups.iter().map(|lookup| vec![text(&lookup["name"]), number(&lookup["rows"])]);
-        out.push_str(&output::table(&["lookup", "rows"], rows));
+        out.push_str(&crate::lookup::table(&lookups));
         out.push('\n');
+    }
+    for stream in &archived {
+        let archive = &stream["archive"];
+        if archive["missing"].as_u64().unwrap_or_default() > 0 {
+            let missing = number(&archive["missing"]);
+            out.push_str(&format!("archive of {} lacks {missing} records that are gone\n", text(&stream["name"])));
+        }
+        if let Some(trouble) = archive["trouble"].as_str() {
+            out.push_str(&format!("archive of {}: {trouble}\n", text(&stream["name"])));
+        }
     }
     for function in &functions {
         if function["lost"].as_u64().unwrap_or_default() > 0 {
@@ -165,6 +222,9 @@ fn render(status: &Value) -> String {
         }
         if let Some(trouble) = table["trouble"].as_str() {
             out.push_str(&format!("table {} stands still: {trouble}\n", text(&table["name"])));
+        }
+        if let Some(trouble) = table["compaction_trouble"].as_str() {
+            out.push_str(&format!("table {} is not compacted: {trouble}\n", text(&table["name"])));
         }
     }
     let ledger = &status["ledger"];

@@ -11,10 +11,12 @@ use weir_types::{ByteSize, FilesName, FunctionName, LookupName, QueueName, Sched
 
 use crate::{Diagnostic, Place};
 
+mod archive;
 mod arrival;
 mod function;
 mod rollup;
 
+pub use archive::ArchivePlan;
 pub use arrival::{
     BadRows, DeadLetterPlan, FifoPlan, FilesContent, FilesFormat, FilesPlan, FilesStart, QueuePlan, SchedulePlan,
 };
@@ -74,6 +76,8 @@ pub struct StreamPlan {
     pub null_text: Option<String>,
     /// What a new version of the schema must keep to; none: the registry's own setting.
     pub compatibility: Option<Compatibility>,
+    /// How its records are kept as files; none: they are not.
+    pub archive: Option<ArchivePlan>,
     /// Where the block is.
     pub place: Place,
 }
@@ -83,16 +87,25 @@ pub struct StreamPlan {
 pub struct LookupPlan {
     /// The lookup's name.
     pub name: LookupName,
-    /// The CSV file.
-    pub path: PathBuf,
-    /// How often the file is looked at for changes; none: only at the start.
-    pub refresh: Option<Duration>,
-    /// The text that means null.
-    pub null_text: Option<String>,
-    /// The columns that the file has now.
+    /// Where its rows are, and what they must be.
+    pub spec: weir_lookup::Spec,
+    /// When they are read again.
+    pub refresh: RefreshPlan,
+    /// The columns that it has now.
     pub columns: SchemaRef,
     /// Where the block is.
     pub place: Place,
+}
+
+/// When a lookup is read again.
+#[derive(Debug, Clone)]
+pub enum RefreshPlan {
+    /// Only at the start, and when somebody asks for it.
+    Never,
+    /// So long after the last time.
+    Every(Duration),
+    /// When it is due.
+    Schedule(weir_schedule::Schedule),
 }
 
 /// How a table is cut into partitions.
@@ -136,6 +149,27 @@ pub enum Evolve {
     Append,
 }
 
+/// Which of the rows with one id stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// The first that came.
+    #[default]
+    First,
+    /// The last.
+    Last,
+}
+
+/// How a table's files are compacted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompactionPlan {
+    /// How often a partition that changed is rebuilt.
+    pub every: Duration,
+    /// The columns that rows are sorted by; none: they stay as they arrived.
+    pub sort_by: Vec<String>,
+    /// Which of the rows with one id stays.
+    pub keep: Keep,
+}
+
 /// A `table` block.
 #[derive(Debug)]
 pub struct TablePlan {
@@ -168,6 +202,8 @@ pub struct TablePlan {
     pub location: Option<Url>,
     /// The size that merged files should have; none: the table's own default.
     pub target_file_size: Option<ByteSize>,
+    /// How its files are compacted.
+    pub compaction: CompactionPlan,
     /// What becomes of its files when its columns change.
     pub evolve: Evolve,
     /// Tags by name.

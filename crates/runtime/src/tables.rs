@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use url::Url;
-use weir_config::{Evolve, FunctionPlan, TablePlan, TableSource};
+use weir_config::{CompactionPlan, Evolve, FunctionPlan, TablePlan, TableSource};
 use weir_env::Env;
 use weir_function::{Function, SqlFunction};
 use weir_schema::columns::{Past, past};
 use weir_schema::{Schema, arrow_schema};
 use weir_stream::Stream;
-use weir_table::{Evolution, LocalStore, PartitionBy, Rewriting, Rule, Spec, Table, Witness};
+use weir_table::{Evolution, Keep, LocalStore, PartitionBy, Rewriting, Rule, Spec, Table, Witness};
 use weir_types::{FunctionName, StreamName};
 
 use crate::dead::{ACTIONS, ACTIONS_SQL, DEAD_LETTERS};
@@ -19,7 +19,7 @@ use crate::folder::{Folder, FolderError};
 use crate::function::Functions;
 use crate::lookups::LookupSet;
 use crate::node::StartError;
-use crate::pipeline::{SourceShard, shards_of};
+use crate::pipeline::{OnRepeat, SourceShard, shards_of};
 use crate::streams::OpenStream;
 
 /// Rows that make a commit worthwhile, in bytes of Arrow: one such lot is written while the next gathers.
@@ -77,6 +77,7 @@ impl Planned {
         let mut function: Option<Arc<dyn Function>> = None;
         let mut passed = None;
         let mut only = None;
+        let mut replayed = None;
         let stream = match &plan.source {
             TableSource::Stream(name) => feeds.streams.get(name).expect(known).clone(),
             TableSource::Rollup(_) => unreachable!("rollups are opened after their sources, by `crate::rollup`"),
@@ -100,13 +101,17 @@ impl Planned {
                     None => {
                         let (stream, key) =
                             feeds.functions.get(name).and_then(|function| function.output_of(&plan.name)).expect(known);
+                        replayed =
+                            feeds.functions.get(name).and_then(|function| Some(function.replay.as_ref()?.made.clone()));
                         only = Some(key);
                         stream
                     }
                 }
             }
         };
-        let mut sources: Vec<SourceShard> = shards_of(&stream.stream, only).collect();
+        let mut sources: Vec<SourceShard> = shards_of(&stream.stream, only.clone()).collect();
+        let replayed = replayed.iter().flat_map(|made| shards_of(made, only.clone()));
+        sources.extend(replayed.map(|source| SourceShard { on_repeat: OnRepeat::Replace, ..source }));
         sources.extend(shards_of(&redrive, None));
         let rule = |rule| match rule {
             weir_config::Rule::Keep => Rule::Keep,
@@ -123,6 +128,7 @@ impl Planned {
         spec.commit_bytes = COMMIT_BYTES;
         spec.buffer_bytes_max = BUFFER_BYTES_MAX;
         spec.evolution = evolution(&stream.schema, passed.as_ref(), plan.evolve);
+        compaction(&mut spec, plan.compaction);
         if let Some(size) = plan.target_file_size {
             spec.target_file_bytes = size.0;
         }
@@ -170,6 +176,16 @@ pub(crate) fn partition_by(plan: &weir_config::PartitionBy) -> PartitionBy {
     }
 }
 
+/// Says how a table is compacted.
+pub(crate) fn compaction(spec: &mut Spec, plan: CompactionPlan) {
+    spec.compact_every = plan.every;
+    spec.sort_by = plan.sort_by;
+    spec.keep = match plan.keep {
+        weir_config::Keep::First => Keep::First,
+        weir_config::Keep::Last => Keep::Last,
+    };
+}
+
 /// Opens a table at a location, or else in the data folder, and makes it if it is new.
 pub(crate) async fn open(
     spec: &Spec,
@@ -199,6 +215,7 @@ pub(crate) async fn open(
             (Arc::new(LocalStore::new()), root)
         }
     };
-    let table = Table::open_witnessed(spec.clone(), store.clone(), root, env.clone(), witness).await?;
+    let spec = Spec { scratch: Some(folder.spill()), ..spec.clone() };
+    let table = Table::open_witnessed(spec, store.clone(), root, env.clone(), witness).await?;
     Ok((table, store))
 }

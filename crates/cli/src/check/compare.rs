@@ -1,6 +1,6 @@
 //! What a plan would change in data that are there: schemas, and tables' columns.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use reqwest::StatusCode;
@@ -23,14 +23,15 @@ pub struct Compared {
     pub refused: Vec<Diagnostic>,
 }
 
-/// Compares a plan with a data folder, a server that runs, or both.
-pub fn compare(plan: &Plan, data: Option<&PathBuf>, server: Option<&str>) -> anyhow::Result<Compared> {
+/// Compares a plan with the tables of a data folder, and with the schemas of a server that runs, or of the folder if it was
+/// named: looking at these takes the folder for a moment.
+pub fn compare(plan: &Plan, data: &Path, named: bool, server: Option<&str>) -> anyhow::Result<Compared> {
     let env = Env::system();
     serve::runtime()?.block_on(async {
         let mut compared = Compared::default();
-        let streams = match (server, data) {
-            (Some(server), _) => of_server(plan, server).await?,
-            (None, Some(data)) if is_data_folder(data) => match preview_streams(plan, data, &env).await {
+        let streams = match server {
+            Some(server) => of_server(plan, server).await?,
+            None if named && is_data_folder(data) => match preview_streams(plan, data, &env).await {
                 Err(error) if is_in_use(&error) => {
                     let message = format!("a server has `{}`: the schemas there are not compared", data.display());
                     let hint = "name it: `--server http://127.0.0.1:4566`";
@@ -44,14 +45,12 @@ pub fn compare(plan: &Plan, data: Option<&PathBuf>, server: Option<&str>) -> any
         for stream in &streams {
             tell_stream(plan, stream, &mut compared);
         }
-        if let Some(data) = data {
-            if is_data_folder(data) {
-                for table in preview_tables(plan, data, &env).await {
-                    tell_table(plan, &table, &mut compared);
-                }
-            } else {
-                compared.changes.push(format!("there are no data in `{}` yet", data.display()));
+        if is_data_folder(data) {
+            for table in preview_tables(plan, data, &env).await {
+                tell_table(plan, &table, &mut compared);
             }
+        } else if named {
+            compared.changes.push(format!("there are no data in `{}` yet", data.display()));
         }
         Ok(compared)
     })

@@ -143,21 +143,21 @@ async fn wait(
 }
 
 async fn round(parts: &Parts, failures: &mut Failures) -> Round {
-    let stale = parts.stale();
+    let look = parts.look();
     let progress = &parts.progress;
-    progress.stale.store(stale.len() as u64, Ordering::Relaxed);
-    let wanted: BTreeMap<Key, u64> = stale.iter().copied().collect();
+    progress.stale.store(look.stale.len() as u64, Ordering::Relaxed);
+    let wanted: BTreeMap<Key, u64> = look.stale.iter().copied().collect();
     failures.retain(|key, failure| wanted.get(key) == Some(&failure.wanted));
     let now = parts.env.elapsed();
-    let mut due: Vec<(Key, u64)> =
-        stale.into_iter().filter(|(key, _)| failures.get(key).is_none_or(|failure| failure.retry_at <= now)).collect();
+    let is_due = |key: &Key| failures.get(key).is_none_or(|failure| failure.retry_at <= now);
+    let mut due: Vec<(Key, u64)> = look.stale.iter().copied().filter(|(key, _)| is_due(key)).collect();
     // What failed comes last, so that it keeps nothing else from its turn.
     due.sort_by_key(|(key, _)| failures.contains_key(key));
     let mut in_row = 0;
     for (key, wanted) in due.iter().copied().take(ROUND_MAX) {
         // The semaphore is never closed.
         let _turn = parts.turns.acquire().await;
-        match parts.compute(key).await {
+        match parts.compute(&look, key).await {
             Ok(committed) => {
                 in_row = 0;
                 failures.remove(&key);
