@@ -55,3 +55,14 @@ table "flights" {
   buckets      = 4     # by hash of the id, so that no partition is skewed
   lookback     = "12h" # how long after its end a day may still change
 }
+
+# Made of the table, a day at a time: only days that changed are computed again.
+
+table "flights_hourly" {
+  sql = <<-SQL
+    select date_trunc('hour', time_hour) as hour, origin, count(*) as flights, avg(dep_delay) as dep_delay
+    from flights
+    group by 1, 2
+  SQL
+  partition_by = "day(hour)"
+}

@@ -184,7 +184,7 @@ def test_every_file_is_taken_once_while_the_server_is_killed(drops, inbox):
     # Without an id in the way: the stream has each row once.
     tail = server.run("status", "--json").stdout
     stream = next(stream for stream in json.loads(tail)["streams"] if stream["name"] == "_files-drops")
-    assert sum(shard["next"] for shard in stream["shards"]) == count * 50, stream
+    assert sum(shard["tail"] for shard in stream["shards"]) == count * 50, stream
     assert ids(server) == list(range(count * 50))
     assert letters(server) == []
     assert files_status(server)["taken"] == count
@@ -296,4 +296,4 @@ def test_objects_of_s3_are_each_taken_once_while_the_server_is_killed(drops, buc
     assert ids(server) == list(range(1200))
     assert letters(server) == []
     stream = next(stream for stream in server.status()["streams"] if stream["name"] == "_files-drops")
-    assert sum(shard["next"] for shard in stream["shards"]) == 1200, stream
+    assert sum(shard["tail"] for shard in stream["shards"]) == 1200, stream

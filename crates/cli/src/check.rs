@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use weir_config::{Diagnostic, Inputs, Plan};
+use weir_runtime::Folder;
 
 use crate::exit::Exit;
 use crate::output;
@@ -29,6 +30,9 @@ pub struct Args {
     /// The folder with `weir.hcl`
     #[arg(default_value = ".")]
     dir: PathBuf,
+    /// The data folder, where lookups have their snapshots [default: DIR/.weir]
+    #[arg(long, value_name = "PATH", env = "WEIR_DATA")]
+    data: Option<PathBuf>,
     #[command(flatten)]
     vars: VarArgs,
     /// Print what was found as JSON
@@ -37,7 +41,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<Exit> {
-    let loaded = load(&args.dir, &args.vars);
+    let data = data_folder(&args.dir, args.data.as_deref());
+    let loaded = load(&args.dir, &args.vars, &data);
     if args.json {
         let found = match &loaded {
             Ok(plan) => &plan.warnings,
@@ -87,10 +92,18 @@ fn as_json(found: &Diagnostic) -> serde_json::Value {
     })
 }
 
+/// Returns where the data are kept.
+pub fn data_folder(dir: &Path, data: Option<&Path>) -> PathBuf {
+    data.map_or_else(|| dir.join(".weir"), Path::to_owned)
+}
+
 /// Reads and checks a folder.
-pub fn load(dir: &Path, vars: &VarArgs) -> Result<Plan, Vec<Diagnostic>> {
+///
+/// Lookups whose source can't be reached have the columns of their last snapshot in the data folder, if there is one.
+pub fn load(dir: &Path, vars: &VarArgs, data: &Path) -> Result<Plan, Vec<Diagnostic>> {
     let vars: BTreeMap<String, String> = vars.vars.iter().cloned().collect();
-    weir_config::load(dir, &Inputs::new(vars, |name| std::env::var(name).ok()))
+    let inputs = Inputs::new(vars, |name| std::env::var(name).ok());
+    weir_config::load(dir, &inputs.with_snapshots(Folder::snapshots_in(data)))
 }
 
 /// Shows diagnostics on stderr.

@@ -80,7 +80,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         let path = folder.join(name);
         std::fs::write(&path, content).with_context(|| format!("write `{}`", path.display()))?;
     }
-    let plan = match check::load(&folder, &VarArgs::default()) {
+    let data = folder.join(".weir");
+    let plan = match check::load(&folder, &VarArgs::default(), &data) {
         Ok(plan) => plan,
         Err(found) => {
             check::show(&found);
@@ -88,7 +89,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
     };
     serve::runtime()?.block_on(async {
-        let serving = serve::start(plan, &folder.join(".weir"), listen().await?).await?;
+        let serving = serve::start(plan, &data, listen().await?).await?;
         let result = show(&serving.node, serving.address, &folder, &args).await;
         let ended = serving.end().await;
         result.and(ended)

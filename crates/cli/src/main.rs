@@ -3,6 +3,8 @@
 //! stdout is data, stderr is everything else; `--json` works on every command that answers; exit codes are those of
 //! [`exit::Exit`]. Each command is a file of its own.
 
+mod archive;
+mod backfill;
 mod check;
 mod client;
 mod dead;
@@ -11,9 +13,11 @@ mod exit;
 mod function;
 mod ledger;
 mod log;
+mod lookup;
 mod output;
 mod query;
 mod queue;
+mod replay;
 mod send;
 mod serve;
 mod status;
@@ -50,6 +54,8 @@ enum Command {
     Check(check::Args),
     /// Send files of records to a stream
     Send(send::Args),
+    /// Feed files of the past to a stream at full speed: folders, globs, Parquet; started again, it goes on
+    Backfill(backfill::Args),
     /// Answer SQL over tables and lookups
     Query(query::Args),
     /// Print a stream's records as JSON lines
@@ -58,14 +64,20 @@ enum Command {
     Status(status::Args),
     /// Queues: list, send, look, redrive
     Queue(queue::Args),
+    /// A stream's archive: list its hours, verify its files
+    Archive(archive::Args),
     /// Dead letters: list, show, group, redrive, drop
     Dead(dead::Args),
+    /// Put records of the past through the plan as it is now: rows are replaced, never doubled
+    Replay(replay::Args),
     /// Tables: refresh
     Table(table::Args),
     /// Functions: list, invoke, logs, versions, rollback
     Function(function::Args),
     /// Show what came in, went out and is in flight, hop by hop, and whether it balances
     Ledger(ledger::Args),
+    /// Lookups: list, show, refresh
+    Lookup(lookup::Args),
     /// Look into a data folder's log, verify it, or repair it
     Log(log::Args),
 }
@@ -81,14 +93,18 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(args),
         Command::Check(args) => check::run(args),
         Command::Send(args) => send::run(args),
+        Command::Backfill(args) => backfill::run(args),
         Command::Query(args) => query::run(args),
         Command::Tail(args) => tail::run(args),
         Command::Status(args) => status::run(args),
         Command::Queue(args) => queue::run(args),
+        Command::Archive(args) => archive::run(args),
         Command::Dead(args) => dead::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Table(args) => table::run(args),
         Command::Function(args) => function::run(args),
         Command::Ledger(args) => ledger::run(args),
+        Command::Lookup(args) => lookup::run(args),
         Command::Log(args) => log::run(args),
     };
     match result {

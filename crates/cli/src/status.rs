@@ -98,6 +98,19 @@ fn render(status: &Value) -> String {
         out.push_str(&output::table(&header, rows));
         out.push('\n');
     }
+    let archived: Vec<&Value> = streams.iter().filter(|stream| stream["archive"].is_object()).collect();
+    if !archived.is_empty() {
+        let rows = archived.iter().map(|stream| {
+            let archive = &stream["archive"];
+            let at = archive["archived_to"].as_i64().map_or(String::new(), |at| weir_types::Timestamp(at).to_string());
+            let counts = ["behind", "records", "files"].map(|name| number(&archive[name]));
+            let names = [text(&stream["name"]), at, text(&archive["closed"])];
+            names.into_iter().chain(counts).chain([bytes(&archive["bytes"])]).collect()
+        });
+        let header = ["archive", "archived to", "closed", "behind", "records", "files", "bytes"];
+        out.push_str(&output::aligned(&header, &[3, 4, 5, 6], rows));
+        out.push('\n');
+    }
     let queues = list("queues");
     if !queues.is_empty() {
         let rows = queues.iter().map(|queue| {
@@ -169,9 +182,18 @@ fn render(status: &Value) -> String {
     }
     let lookups = list("lookups");
     if !lookups.is_empty() {
-        let rows = lookups.iter().map(|lookup| vec![text(&lookup["name"]), number(&lookup["rows"])]);
-        out.push_str(&output::table(&["lookup", "rows"], rows));
+        out.push_str(&crate::lookup::table(&lookups));
         out.push('\n');
+    }
+    for stream in &archived {
+        let archive = &stream["archive"];
+        if archive["missing"].as_u64().unwrap_or_default() > 0 {
+            let missing = number(&archive["missing"]);
+            out.push_str(&format!("archive of {} lacks {missing} records that are gone\n", text(&stream["name"])));
+        }
+        if let Some(trouble) = archive["trouble"].as_str() {
+            out.push_str(&format!("archive of {}: {trouble}\n", text(&stream["name"])));
+        }
     }
     for function in &functions {
         if function["lost"].as_u64().unwrap_or_default() > 0 {

@@ -32,7 +32,8 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     telemetry::start(args.log, "info,datafusion=warn,delta_kernel=warn,object_store=warn");
-    let plan = match check::load(&args.dir, &args.vars) {
+    let data = check::data_folder(&args.dir, args.data.as_deref());
+    let plan = match check::load(&args.dir, &args.vars, &data) {
         Ok(plan) => plan,
         Err(found) => {
             check::show(&found);
@@ -40,7 +41,6 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
     };
     check::show(&plan.warnings);
-    let data = args.data.unwrap_or_else(|| args.dir.join(".weir"));
     let runtime = serve::runtime()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(args.listen).await.with_context(|| {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What stands before a secret's name in the environment: `secret("TOKEN")` is `WEIR_SECRET_TOKEN`.
@@ -15,6 +16,8 @@ type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
 pub struct Inputs {
     /// Values of variables by name, as `--var name=value` gives them.
     pub vars: BTreeMap<String, String>,
+    /// Where the data folder's snapshots are: the columns of lookups whose source can't be reached are taken from there.
+    pub snapshots: Option<PathBuf>,
     environment: Arc<Environment>,
 }
 
@@ -24,7 +27,13 @@ impl Inputs {
         vars: BTreeMap<String, String>,
         environment: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        Self { vars, environment: Arc::new(environment) }
+        Self { vars, snapshots: None, environment: Arc::new(environment) }
+    }
+
+    /// Takes the columns of lookups whose source can't be reached from the snapshots in a folder.
+    #[must_use]
+    pub fn with_snapshots(self, folder: PathBuf) -> Self {
+        Self { snapshots: Some(folder), ..self }
     }
 
     pub(crate) fn env(&self, name: &str) -> Option<String> {

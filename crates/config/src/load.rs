@@ -214,7 +214,7 @@ fn check(dir: &Path, inputs: &Inputs, blocks: &Blocks<'_>, report: &mut Report) 
         )
     });
     let lookups: Known<_> = of_kind("lookup", declared, report, |declared, name, report| {
-        lookup::read(&declared.open(&scope, &lookup::SHAPE, report), name, dir, report)
+        lookup::read(&declared.open(&scope, &lookup::SHAPE, report), name, dir, inputs, report)
     });
     let around = function::Around {
         dir,

@@ -11,10 +11,12 @@ use weir_types::{ByteSize, FilesName, FunctionName, LookupName, QueueName, Sched
 
 use crate::{Diagnostic, Place};
 
+mod archive;
 mod arrival;
 mod function;
 mod rollup;
 
+pub use archive::ArchivePlan;
 pub use arrival::{
     BadRows, DeadLetterPlan, FifoPlan, FilesContent, FilesFormat, FilesPlan, FilesStart, QueuePlan, SchedulePlan,
 };
@@ -74,6 +76,8 @@ pub struct StreamPlan {
     pub null_text: Option<String>,
     /// What a new version of the schema must keep to; none: the registry's own setting.
     pub compatibility: Option<Compatibility>,
+    /// How its records are kept as files; none: they are not.
+    pub archive: Option<ArchivePlan>,
     /// Where the block is.
     pub place: Place,
 }
@@ -83,16 +87,25 @@ pub struct StreamPlan {
 pub struct LookupPlan {
     /// The lookup's name.
     pub name: LookupName,
-    /// The CSV file.
-    pub path: PathBuf,
-    /// How often the file is looked at for changes; none: only at the start.
-    pub refresh: Option<Duration>,
-    /// The text that means null.
-    pub null_text: Option<String>,
-    /// The columns that the file has now.
+    /// Where its rows are, and what they must be.
+    pub spec: weir_lookup::Spec,
+    /// When they are read again.
+    pub refresh: RefreshPlan,
+    /// The columns that it has now.
     pub columns: SchemaRef,
     /// Where the block is.
     pub place: Place,
+}
+
+/// When a lookup is read again.
+#[derive(Debug, Clone)]
+pub enum RefreshPlan {
+    /// Only at the start, and when somebody asks for it.
+    Never,
+    /// So long after the last time.
+    Every(Duration),
+    /// When it is due.
+    Schedule(weir_schedule::Schedule),
 }
 
 /// How a table is cut into partitions.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use folder::{Folder, GOOD};
-use weir_config::{Body, Diagnostic, FunctionPlan, Inputs, PartitionBy, Plan, Rule, TableSource, load};
+use weir_config::{Body, Diagnostic, FunctionPlan, Inputs, PartitionBy, Plan, RefreshPlan, Rule, TableSource, load};
 use weir_schema::Compatibility;
 use weir_types::{ByteSize, LookupName};
 
@@ -46,7 +46,7 @@ fn the_designs_example_is_planned() {
     assert_eq!(stream.retention, Duration::from_secs(7 * 24 * 3600));
     assert_eq!(stream.schema.fields().len(), 5);
     let lookup = &plan.lookups[&"airlines".parse().unwrap()];
-    assert_eq!(lookup.refresh, Some(Duration::from_secs(300)));
+    assert!(matches!(lookup.refresh, RefreshPlan::Every(every) if every == Duration::from_secs(300)));
     assert_eq!(names(&lookup.columns), ["carrier", "name"]);
     let function = &plan.functions[&"enrich".parse().unwrap()];
     assert_eq!(sql_of(function).1, ["airlines".parse().unwrap()]);
@@ -169,7 +169,8 @@ fn several_attributes_may_stand_on_one_line_and_files_may_begin_with_a_mark() {
     );
     assert_ne!(short, GOOD);
     let plan = planned(&format!("\u{feff}{}", short.replace('\n', "\r\n")));
-    assert_eq!(plan.lookups[&"airlines".parse().unwrap()].refresh, Some(Duration::from_secs(300)));
+    let refresh = &plan.lookups[&"airlines".parse().unwrap()].refresh;
+    assert!(matches!(refresh, RefreshPlan::Every(every) if *every == Duration::from_secs(300)));
 }
 
 #[test]

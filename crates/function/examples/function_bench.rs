@@ -17,7 +17,8 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use weir_env::Env;
-use weir_function::{Lookups, SqlFunction, read_csv};
+use weir_function::{Lookups, SqlFunction};
+use weir_lookup::read_csv;
 
 const RUNS: usize = 51;
 const ROWS: usize = 10_000;

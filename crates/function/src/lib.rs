@@ -23,16 +23,14 @@
 //! ```
 
 mod columns;
-mod csv;
 mod function;
 mod isolate;
 mod lookup;
 pub mod rollup;
 mod sql;
 
-pub use csv::{CsvError, read_csv};
 pub use function::{Function, RunError};
 pub use isolate::{FAILED_ROWS_MAX, FailedRow, Isolated, isolate};
-pub use lookup::{LOOKUP_BYTES_MAX, LookupError, Lookups, read_lookup};
+pub use lookup::Lookups;
 pub use rollup::Rollup;
 pub use sql::{Filtered, INPUT, OUTPUT_BYTES_MAX, SQL_BYTES_MAX, SqlError, SqlFunction, filter, reads};

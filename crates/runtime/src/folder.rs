@@ -3,7 +3,7 @@
 //! ```text
 //! FORMAT        the layout's version
 //! log/          the local log engine, which also locks the folder
-//! snapshots/    of machines and streams
+//! snapshots/    of machines, streams and lookups
 //! tables/NAME/  tables without a location of their own
 //! archive/NAME/ archives without a location of their own
 //! functions/    versions of handlers, their logs, and their temporary folders
@@ -118,7 +118,12 @@ impl Folder {
     }
 
     fn snapshots(&self) -> PathBuf {
-        self.root.join("snapshots")
+        Self::snapshots_in(&self.root)
+    }
+
+    /// Returns where a data folder, which need not be open or be there, has its snapshots.
+    pub fn snapshots_in(root: &Path) -> PathBuf {
+        root.join("snapshots")
     }
 
     /// Returns where a table is that has no location of its own.

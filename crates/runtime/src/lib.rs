@@ -12,6 +12,7 @@
 //! Invariants: what is acknowledged is durable; a table's rows and the positions that they came from are committed
 //! together; a query sees every record that was acknowledged before it began.
 
+mod archive;
 mod compaction;
 mod dead;
 mod door;
@@ -25,6 +26,7 @@ mod node;
 mod opening;
 mod pipeline;
 mod query;
+mod replay;
 mod rollup;
 mod schemas;
 mod status;
@@ -34,6 +36,7 @@ mod tables;
 mod tail;
 mod upkeep;
 
+pub use archive::{ArchiveError, ArchiveStatus};
 pub use dead::{
     ActError, Acted, Batch, Cause, Cursor, CursorError, DeadLetterError, Edit, EditError, Filter, FilterError,
     FindError, FoundLetters, GROUPS_MAX, LETTERS_LISTED_MAX, LETTERS_MAX, LetterGroup, LetterRow, Payload,
@@ -46,9 +49,15 @@ pub use door::{
 pub use files::{HearError, NotificationError};
 pub use folder::{Folder, FolderError};
 pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
-pub use ledger::{BookError, Checked, Depth as LedgerDepth, LedgerError, LedgerReport};
+pub use ledger::{BookError, Checked, Depth as LedgerDepth, Keeping as LedgerKeeping, LedgerError, LedgerReport};
+pub use lookups::{LookupError, RefreshFailed};
 pub use node::{CloseError, Handlers, Node, Options, StartError};
 pub use query::QueryFailed;
+pub use replay::{
+    ACTIVE_MAX as REPLAYS_ACTIVE_MAX, Ask as ReplayAsk, Counts as ReplayCounts, Destination, DestinationError,
+    HISTORY_MAX as REPLAYS_HISTORY_MAX, Origin as ReplayOrigin, PartitionPreview, Preview, Rate, RateError,
+    ReplayError, ResolveError, RunStatus, ShardRange, Target, TargetError, TargetPreview, TargetStatus, Window,
+};
 pub use rollup::{RefreshError, RollupStatus};
 pub use schemas::Catalog;
 pub use status::{

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 use weir_config::{Body, FunctionPlan, On, Plan, SchedulePlan, TableSource};
 use weir_env::Env;
-use weir_function::{LookupError, SqlError};
+use weir_function::SqlError;
 use weir_lambda::{Host, HostError, Options as HostOptions, Versions};
 use weir_log::local::Options as LogOptions;
 use weir_log::{Engine, EngineError, LocalEngine};
@@ -23,16 +23,18 @@ use weir_types::{
     FilesName, FunctionName, LogName, QueueName, ScheduleName, SequenceNumber, StreamName, SubjectName, TableName,
 };
 
+use crate::archive::{self, Archives};
 use crate::compaction::Compactions;
 use crate::dead::{self, ACTIONS, Actions, DEAD_LETTERS, DeadLetters};
 use crate::door::Room;
 use crate::files::{self, Files, OpenFiles};
 use crate::folder::{Folder, FolderError};
 use crate::function::{Around, Functions, OpenFunction, OutboxError, Scheduled, needs_outbox};
-use crate::ledger::{BookError, Bookkeeper, Books, Count, Covered};
-use crate::lookups::LookupSet;
+use crate::ledger::{BookError, Bookkeeper, Books, Count, Covered, Keeping};
+use crate::lookups::{LookupError, LookupSet};
 use crate::opening::{self, Opening};
-use crate::pipeline::{Parts, Pipeline};
+use crate::pipeline::{Parts, Pipeline, Replayed};
+use crate::replay::{Replaying, Replays};
 use crate::rollup::{self, OpenRollup};
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
@@ -50,6 +52,8 @@ pub struct Options {
     pub query: weir_query::Limits,
     /// The handlers'.
     pub handlers: Handlers,
+    /// Whether books are kept.
+    pub ledger: Keeping,
 }
 
 /// What running handlers needs of the process around.
@@ -107,7 +111,7 @@ pub enum StartError {
         /// What there are.
         before: u32,
     },
-    /// A lookup can't be read.
+    /// A lookup can't be read, and never was.
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// A function's SQL does not fit what it reads now.
@@ -124,6 +128,17 @@ pub enum StartError {
     Location {
         /// The table.
         table: TableName,
+        /// As written.
+        location: Url,
+        /// The cause.
+        #[source]
+        source: object_store::Error,
+    },
+    /// An archive's location is no object store that weir knows.
+    #[error("the archive_location `{location}` of stream `{stream}`")]
+    ArchiveLocation {
+        /// The stream.
+        stream: StreamName,
         /// As written.
         location: Url,
         /// The cause.
@@ -176,6 +191,15 @@ pub enum StartError {
         /// The cause.
         #[source]
         source: object_store::Error,
+    },
+    /// A rollup's SQL does not fit what it reads now.
+    #[error("the SQL of table `{table}`")]
+    Rollup {
+        /// The table.
+        table: TableName,
+        /// The cause.
+        #[source]
+        source: SqlError,
     },
     /// Rollups are made of each other.
     #[error("table `{table}` is made of itself, by way of others")]
@@ -245,8 +269,10 @@ pub struct Node {
     versions: Owner<Versions>,
     pipelines: BTreeMap<TableName, Pipeline>,
     rollups: BTreeMap<TableName, OpenRollup>,
+    archives: Archives,
     dead_letters: DeadLetters,
     actions: Actions,
+    replaying: Replaying,
     room: Room,
     pub(crate) queries: weir_query::Engine,
     books: Arc<Books>,
@@ -275,14 +301,23 @@ impl Node {
         let checkpoints: Owner<Checkpoints> = machine(&*engine, &snapshots, &env).await?;
         let versions: Owner<Versions> = machine(&*engine, &snapshots, &env).await?;
         let taken: Owner<Files> = machine(&*engine, &snapshots, &env).await?;
-        let books = Books::new(env.clone(), machine(&*engine, &snapshots, &env).await?);
+        let replays: Owner<Replays> = machine(&*engine, &snapshots, &env).await?;
+        let books = Books::new(env.clone(), machine(&*engine, &snapshots, &env).await?, options.ledger);
         let catalog = Catalog::new(registry);
         let opening = Opening { env: &env, engine: &*engine, snapshots: &snapshots, catalog: &catalog };
 
         let mut streams = BTreeMap::new();
-        for stream in plan.streams.into_values() {
-            streams.insert(stream.name.clone(), opening.stream(stream).await?);
+        let times = plan.streams.values().filter_map(|stream| Some((stream.name.clone(), stream.time.clone()?)));
+        let replaying = Replaying::new(replays, times.collect());
+        let mut archives = Vec::new();
+        for mut stream in plan.streams.into_values() {
+            let (name, archive) = (stream.name.clone(), stream.archive.take());
+            let open = opening.stream(stream).await?;
+            archives.extend(archive.map(|archive| (open.stream.clone(), archive)));
+            streams.insert(name, open);
         }
+        let around = archive::Around { env: &env, folder: &folder, catalog: &catalog, checkpoints: &checkpoints };
+        let archives = archive::plan(archives, &around)?;
         let planned_files = files::open(plan.files, &opening, &mut streams).await?;
         let dead = opening.own_stream(DEAD_LETTERS, dead::schema()).await?;
         let actions = opening.own_stream(ACTIONS, dead::actions_schema()).await?;
@@ -295,7 +330,8 @@ impl Node {
         let dead_letters = DeadLetters::new(dead.clone());
         let queues = Queues::open(engine.clone(), snapshots.clone(), env.clone()).await?;
         opening::queues(&queues, plan.queues).await?;
-        let lookups = Arc::new(LookupSet::load(&env, &plan.lookups)?);
+        let kept = weir_lookup::Snapshots::new(folder.snapshot_store()?);
+        let lookups = Arc::new(LookupSet::open(&env, kept, plan.lookups).await?);
         // Where nothing is hosted, nothing is looked at or said of what confines it.
         let hosts = plan.functions.values().any(|function| matches!(function.body, Body::Handler(_)));
         let host = match hosts {
@@ -347,8 +383,10 @@ impl Node {
             }
         }))
         .await?;
-        let own_streams =
-            functions.values().flat_map(|function| std::iter::once(&function.stream).chain(&function.redrive));
+        let own_streams = functions.values().flat_map(|function| {
+            let replay = function.replay.iter().flat_map(|replay| [&replay.feed, &replay.made]);
+            std::iter::once(&function.stream).chain(&function.redrive).chain(replay)
+        });
         let of_tables = opened.iter().flat_map(|(planned, ..)| &planned.sources).map(|source| &source.stream);
         for stream in streams.values().map(|stream| &stream.stream).chain(own_streams).chain(of_tables) {
             for shard in stream.shards() {
@@ -375,14 +413,21 @@ impl Node {
                 freshness: planned.spec.freshness,
                 commit_bytes: planned.spec.commit_bytes,
                 lost: AtomicU64::new(0),
+                replayed: Replayed::default(),
                 books: books.clone(),
                 covered,
+                #[cfg(test)]
+                skip_page: std::sync::atomic::AtomicBool::new(false),
+                #[cfg(test)]
+                drop_row: std::sync::atomic::AtomicBool::new(false),
             };
             pipelines.insert(planned.spec.name.clone(), Pipeline::start(parts));
         }
         let queries = weir_query::Engine::new(env.clone(), options.query, &folder.spill())?;
         let around = rollup::Around { env: &env, folder: &folder, lookups: &lookups, queries: &queries, books: &books };
         let rollups = rollup::open(rollups, rollup::sources(&pipelines), &around).await?;
+        let tables = pipelines.keys().chain(rollups.keys()).map(ToString::to_string).collect();
+        books.close_others(&tables).await.map_err(|source| StartError::OpenBooks { source })?;
         for function in functions.values() {
             function.start(&of_functions).await?;
         }
@@ -413,8 +458,10 @@ impl Node {
             versions,
             pipelines,
             rollups,
+            archives,
             dead_letters,
             actions: Actions::new(actions),
+            replaying,
             queries,
             books,
             compactions: Compactions::default(),
@@ -422,7 +469,11 @@ impl Node {
         });
         node.start_parking();
         node.start_carrying();
-        node.start_upkeep(plan.lookups);
+        node.start_replaying();
+        for archive in node.archives.values() {
+            node.keep_task(tokio::spawn(archive.clone().run()));
+        }
+        node.start_upkeep();
         Ok(node)
     }
 
@@ -435,6 +486,7 @@ impl Node {
             task.abort();
         }
         // What brings something in before what works it off.
+        self.replaying.stop().await;
         futures::future::join_all(self.files.iter().map(OpenFiles::stop)).await;
         // Functions before tables: what they have made is in the tables' streams then.
         futures::future::join_all(self.functions.values().map(|function| function.stop())).await;
@@ -487,7 +539,10 @@ impl Node {
         let mut all: BTreeMap<StreamName, Arc<Stream>> =
             self.streams.values().map(|stream| (stream.stream.name().clone(), stream.stream.clone())).collect();
         let of_functions = self.functions.values();
-        let of_functions = of_functions.flat_map(|function| std::iter::once(&function.stream).chain(&function.redrive));
+        let of_functions = of_functions.flat_map(|function| {
+            let replay = function.replay.iter().flat_map(|replay| [&replay.feed, &replay.made]);
+            std::iter::once(&function.stream).chain(&function.redrive).chain(replay)
+        });
         let of_tables = self.pipelines.values().flat_map(Pipeline::sources).map(|source| &source.stream);
         all.extend(of_functions.chain(of_tables).map(|stream| (stream.name().clone(), stream.clone())));
         all.into_values().collect()
@@ -547,6 +602,10 @@ impl Node {
         filled.chain(self.rollups.iter().map(|(name, rollup)| (name, rollup.table())))
     }
 
+    pub(crate) fn archives(&self) -> &Archives {
+        &self.archives
+    }
+
     pub(crate) fn compactions(&self) -> &Compactions {
         &self.compactions
     }
@@ -557,6 +616,10 @@ impl Node {
 
     pub(crate) fn actions(&self) -> &Actions {
         &self.actions
+    }
+
+    pub(crate) fn replaying(&self) -> &Replaying {
+        &self.replaying
     }
 
     pub(crate) fn checkpoints(&self) -> &Owner<Checkpoints> {

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arrow::datatypes::SchemaRef;
 use serde::Serialize;
-use weir_config::{Body, On};
+use weir_config::{Body, LookupPlan, On};
 use weir_lambda::Handler;
+use weir_lookup::Version;
 use weir_table::{Lifecycle, Table};
 use weir_types::civil::civil_from_days;
-use weir_types::{SequenceNumber, ShardId, TableName, Timestamp};
+use weir_types::{LookupName, SequenceNumber, ShardId, TableName, Timestamp};
 
+use crate::archive::ArchiveStatus;
 use crate::files::OpenFiles;
 use crate::function::OpenFunction;
 use crate::ledger::Checked;
+use crate::lookups::{Freshness, RefreshFailed};
 use crate::node::Node;
 use crate::rollup::RollupStatus;
 
@@ -75,6 +79,8 @@ pub struct StreamStatus {
     pub refused: u64,
     /// Records that became dead letters at the door.
     pub dead_lettered: u64,
+    /// Its archive, if it has one.
+    pub archive: Option<ArchiveStatus>,
     /// Its shards.
     pub shards: Vec<ShardStatus>,
 }
@@ -182,12 +188,28 @@ pub struct FunctionStatus {
 pub struct LookupStatus {
     /// Its name.
     pub name: String,
+    /// Where its rows come from; without a password.
+    pub source: String,
     /// Its rows.
     pub rows: u64,
-    /// When they were read.
+    /// What they take in memory.
+    pub bytes: u64,
+    /// Which rows they are: the number grows when they change, and the digest tells them from all others.
+    pub version: Version,
+    /// When these rows were read first.
     pub loaded_at: Timestamp,
-    /// Why the last refresh failed, if it did.
+    /// When the source had these rows last.
+    pub confirmed_at: Timestamp,
+    /// Seconds since then.
+    pub age_seconds: u64,
+    /// When it is read again.
+    pub next_at: Option<Timestamp>,
+    /// Readings that failed since the node was started.
+    pub failures: u64,
+    /// Why the last reading failed, if it did.
     pub failing: Option<String>,
+    /// Columns of the source that a restart would bring.
+    pub new_columns: Vec<String>,
 }
 
 /// The state of a table. Counts of rows taken are since the node was started.
@@ -352,7 +374,41 @@ impl OpenFunction {
     }
 }
 
+impl LookupStatus {
+    fn of(plan: &LookupPlan, fresh: Freshness, now: Timestamp) -> Self {
+        Self {
+            name: plan.name.to_string(),
+            source: plan.spec.place(),
+            rows: fresh.rows,
+            bytes: fresh.bytes,
+            version: fresh.version,
+            loaded_at: fresh.loaded_at,
+            confirmed_at: fresh.confirmed_at,
+            age_seconds: now.since(fresh.confirmed_at).as_secs(),
+            next_at: fresh.next_at,
+            failures: fresh.failures,
+            failing: fresh.failing,
+            new_columns: fresh.new_columns,
+        }
+    }
+}
+
 impl Node {
+    /// Reads a lookup again, now, and returns its state.
+    ///
+    /// # Errors
+    /// See [`RefreshFailed`].
+    pub async fn refresh_lookup(&self, name: &LookupName) -> Result<LookupStatus, RefreshFailed> {
+        self.lookups().refresh(name).await?;
+        self.lookup(name).map(|(status, _)| status).ok_or_else(|| RefreshFailed::Unknown { name: name.clone() })
+    }
+
+    /// Returns a lookup's state and columns.
+    pub fn lookup(&self, name: &LookupName) -> Option<(LookupStatus, SchemaRef)> {
+        let (plan, fresh) = self.lookups().freshness().find(|(plan, _)| plan.name == *name)?;
+        Some((LookupStatus::of(plan, fresh, self.env().now()), plan.columns.clone()))
+    }
+
     /// Returns the node's state at this moment.
     pub fn status(&self) -> Status {
         Status {
@@ -364,17 +420,7 @@ impl Node {
             files: self.files().iter().map(OpenFiles::status).collect(),
             functions: self.functions().values().map(|function| function.status()).collect(),
             redrive_trouble: self.actions().trouble(),
-            lookups: self
-                .lookups()
-                .freshness()
-                .into_iter()
-                .map(|(name, fresh)| LookupStatus {
-                    name: name.to_string(),
-                    rows: fresh.rows,
-                    loaded_at: fresh.loaded_at,
-                    failing: fresh.failing,
-                })
-                .collect(),
+            lookups: self.lookup_statuses(),
             tables: self.table_statuses(),
             ledger: self.ledger_status(),
         }
@@ -383,6 +429,11 @@ impl Node {
     fn ledger_status(&self) -> LedgerStatus {
         let (books, files) = self.ledger_checks();
         LedgerStatus { books, files, trouble: self.ledger_trouble() }
+    }
+
+    fn lookup_statuses(&self) -> Vec<LookupStatus> {
+        let now = self.env().now();
+        self.lookups().freshness().map(|(plan, fresh)| LookupStatus::of(plan, fresh, now)).collect()
     }
 
     fn stream_statuses(&self) -> Vec<StreamStatus> {
@@ -409,6 +460,7 @@ impl Node {
                     repeated: count(&stream.counters.repeated),
                     refused: count(&stream.counters.refused),
                     dead_lettered: count(&stream.counters.dead_lettered),
+                    archive: self.archives().get(name).map(|archive| archive.status()),
                     shards,
                 }
             })

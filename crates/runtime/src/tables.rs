@@ -19,7 +19,7 @@ use crate::folder::{Folder, FolderError};
 use crate::function::Functions;
 use crate::lookups::LookupSet;
 use crate::node::StartError;
-use crate::pipeline::{SourceShard, shards_of};
+use crate::pipeline::{OnRepeat, SourceShard, shards_of};
 use crate::streams::OpenStream;
 
 /// Rows that make a commit worthwhile, in bytes of Arrow: one such lot is written while the next gathers.
@@ -77,6 +77,7 @@ impl Planned {
         let mut function: Option<Arc<dyn Function>> = None;
         let mut passed = None;
         let mut only = None;
+        let mut replayed = None;
         let stream = match &plan.source {
             TableSource::Stream(name) => feeds.streams.get(name).expect(known).clone(),
             TableSource::Rollup(_) => unreachable!("rollups are opened after their sources, by `crate::rollup`"),
@@ -100,13 +101,17 @@ impl Planned {
                     None => {
                         let (stream, key) =
                             feeds.functions.get(name).and_then(|function| function.output_of(&plan.name)).expect(known);
+                        replayed =
+                            feeds.functions.get(name).and_then(|function| Some(function.replay.as_ref()?.made.clone()));
                         only = Some(key);
                         stream
                     }
                 }
             }
         };
-        let mut sources: Vec<SourceShard> = shards_of(&stream.stream, only).collect();
+        let mut sources: Vec<SourceShard> = shards_of(&stream.stream, only.clone()).collect();
+        let replayed = replayed.iter().flat_map(|made| shards_of(made, only.clone()));
+        sources.extend(replayed.map(|source| SourceShard { on_repeat: OnRepeat::Replace, ..source }));
         sources.extend(shards_of(&redrive, None));
         let rule = |rule| match rule {
             weir_config::Rule::Keep => Rule::Keep,

@@ -1,12 +1,10 @@
 //! What runs beside the flow: retention, snapshots, vacuum, and refreshing lookups.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use weir_config::LookupPlan;
 use weir_stream::Stream;
-use weir_types::{LookupName, SequenceNumber, ShardId};
+use weir_types::{SequenceNumber, ShardId};
 
 use crate::dead::{ACTIONS, CARRIER};
 use crate::function::OpenFunction;
@@ -20,9 +18,9 @@ const VACUUM_KEEP: Duration = Duration::from_secs(3600);
 const VACUUM_ROUND: Duration = Duration::from_secs(600);
 
 impl Node {
-    pub(crate) fn start_upkeep(self: &Arc<Self>, lookups: BTreeMap<LookupName, LookupPlan>) {
-        for plan in lookups.into_values() {
-            self.keep_task(tokio::spawn(self.lookups().clone().keep_fresh(self.env().clone(), plan)));
+    pub(crate) fn start_upkeep(self: &Arc<Self>) {
+        for name in self.lookups().names() {
+            self.keep_task(tokio::spawn(self.lookups().clone().keep_fresh(name.clone())));
         }
         // Weak, so that a node that is dropped ends.
         self.keep_task(tokio::spawn(keep_up(Arc::downgrade(self))));
@@ -62,7 +60,16 @@ impl Node {
                 return Some(function.needs_redriven_from().unwrap_or_default().0);
             }
             if function.stream.name() == name {
-                return Some(self.needed_of_outbox(function, shard).0);
+                return Some(self.needed_of_outbox(function, &function.stream, shard).0);
+            }
+            let replay = function.replay.as_ref()?;
+            if replay.made.name() == name {
+                return Some(self.needed_of_outbox(function, &replay.made, shard).0);
+            }
+            if replay.feed.name() == name {
+                let worked = function.replayed().and_then(|next| *next.borrow()).unwrap_or_default();
+                // The last one says how far the replay came that gave it.
+                return Some(worked.0.min(replay.feed.shards()[shard.0 as usize].bounds().tail.0.saturating_sub(1)));
             }
             None
         });
@@ -70,14 +77,17 @@ impl Node {
             let log = stream.shards()[shard.0 as usize].log().name();
             self.checkpoints().read(|all| all.get(CARRIER, log)).map_or(0, |at| at.next.0)
         });
+        let archive = self.archives().get(name).map(|archive| archive.needs_from(shard).0);
+        let replays = self.replaying().needed_from(name, shard).map(|needed| needed.0);
         // What is forgotten has been counted.
         let books = self.books().shards.booked(stream.shards()[shard.0 as usize].log().name()).map(|booked| booked.0);
-        sources.chain(functions).chain(carrier).chain(books).min().map(SequenceNumber)
+        let own = carrier.into_iter().chain(archive).chain(replays).chain(books);
+        sources.chain(functions).chain(own).min().map(SequenceNumber)
     }
 
-    /// Returns how far a function's own stream was carried on. Its last record stays in any case: that is its state.
-    fn needed_of_outbox(&self, function: &OpenFunction, shard: ShardId) -> SequenceNumber {
-        let shard = &function.stream.shards()[shard.0 as usize];
+    /// Returns how far what a function has made was carried on. Its last record stays in any case: that is its state.
+    fn needed_of_outbox(&self, function: &OpenFunction, made: &Stream, shard: ShardId) -> SequenceNumber {
+        let shard = &made.shards()[shard.0 as usize];
         let carried = self.forwarded(function.plan.name.as_str(), shard.log().name());
         carried.min(SequenceNumber(shard.bounds().tail.0.saturating_sub(1)))
     }

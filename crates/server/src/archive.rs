@@ -43,7 +43,7 @@ pub(crate) struct ListParameters {
 fn hour(text: Option<&str>, otherwise: Hour) -> Result<Hour, ErrorReply> {
     match text {
         None => Ok(otherwise),
-        Some(text) => text.parse().map_err(|error: weir_types::hour::HourError| ErrorReply::of(ErrorCode::InvalidRequest, &error)),
+        Some(text) => text.parse::<Hour>().map_err(|error| ErrorReply::of(ErrorCode::InvalidRequest, &error)),
     }
 }
 

@@ -31,6 +31,8 @@ pub enum ErrorCode {
     IncompatibleSchema,
     /// The records were trimmed.
     Trimmed,
+    /// What the path names has ended, and can't be changed any more.
+    Over,
     /// Stored bytes do not read back.
     Damaged,
     /// The SQL is wrong.
@@ -41,6 +43,8 @@ pub enum ErrorCode {
     EditRefused,
     /// A table has not caught up with what was acknowledged.
     TableBehind,
+    /// A lookup could not be read again.
+    LookupFailed,
     /// A function could not be run, or what it returned is not what it should.
     FunctionFailed,
     /// The server takes in as much as it can.
@@ -63,10 +67,10 @@ impl ErrorCode {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ProducerOutOfOrder | Self::IncompatibleSchema => StatusCode::CONFLICT,
+            Self::ProducerOutOfOrder | Self::IncompatibleSchema | Self::Over => StatusCode::CONFLICT,
             Self::Trimmed => StatusCode::GONE,
             Self::QueryLimit | Self::EditRefused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::FunctionFailed => StatusCode::BAD_GATEWAY,
+            Self::FunctionFailed | Self::LookupFailed => StatusCode::BAD_GATEWAY,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::TableBehind | Self::Closing => StatusCode::SERVICE_UNAVAILABLE,
@@ -77,9 +81,13 @@ impl ErrorCode {
     /// Says whether the same request may succeed later.
     pub fn is_retryable(self) -> bool {
         match self {
-            Self::Busy | Self::DiskFull | Self::TableBehind | Self::Closing | Self::BodyTimeout | Self::Internal => {
-                true
-            }
+            Self::Busy
+            | Self::DiskFull
+            | Self::TableBehind
+            | Self::LookupFailed
+            | Self::Closing
+            | Self::BodyTimeout
+            | Self::Internal => true,
             Self::InvalidRequest
             | Self::InvalidBody
             | Self::BodyTooLarge
@@ -89,6 +97,7 @@ impl ErrorCode {
             | Self::ProducerOutOfOrder
             | Self::IncompatibleSchema
             | Self::Trimmed
+            | Self::Over
             | Self::Damaged
             | Self::InvalidQuery
             | Self::FunctionFailed

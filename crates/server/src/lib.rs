@@ -4,6 +4,7 @@
 //! the same without HTTP. Every connection has limits: how many there are, how long a head may take, how long a body may
 //! be silent.
 
+mod archive;
 mod body;
 mod dead_letters;
 mod error;
@@ -12,10 +13,12 @@ mod functions;
 mod invoke;
 mod ledger;
 mod listen;
+mod lookups;
 mod metrics;
 mod query;
 mod queues;
 mod records;
+mod replays;
 mod routes;
 mod rows;
 mod schemas;
@@ -27,4 +30,5 @@ pub use error::{ErrorBody, ErrorCode, ErrorReply};
 pub use ledger::{AcceptRequest, LedgerQuery};
 pub use listen::{CONNECTIONS_MAX, GRACE, HEAD_TIMEOUT, ServeError, serve};
 pub use query::QueryRequest;
+pub use replays::RateRequest;
 pub use rows::RowFormat;

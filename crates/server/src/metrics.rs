@@ -6,7 +6,9 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use weir_runtime::{FunctionStatus, LedgerStatus, Node, QueueStatus, RollupStatus};
+use weir_runtime::{
+    ArchiveStatus, FunctionStatus, LedgerStatus, LookupStatus, Node, QueueStatus, RollupStatus, StreamStatus,
+};
 
 struct Page(String);
 
@@ -25,7 +27,7 @@ pub(crate) async fn metrics(State(node): State<Arc<Node>>) -> Response {
     let status = node.status();
     let mut page = Page(String::new());
     page.metric("weir_log_bytes", "gauge", "Bytes of the log on disk.", [(String::new(), status.log_bytes)]);
-    let streams = |pick: fn(&weir_runtime::StreamStatus) -> u64| -> Vec<(String, u64)> {
+    let streams = |pick: fn(&StreamStatus) -> u64| -> Vec<(String, u64)> {
         status.streams.iter().map(|stream| (format!("{{stream=\"{}\"}}", stream.name), pick(stream))).collect()
     };
     page.metric("weir_stream_records", "gauge", "Records that the stream holds.", streams(|stream| stream.records));
@@ -55,6 +57,7 @@ pub(crate) async fn metrics(State(node): State<Arc<Node>>) -> Response {
         "Records of unknown schemas.",
         streams(|stream| stream.dead_lettered),
     );
+    archives(&mut page, &status.streams);
     ledger(&mut page, &status.ledger);
     let tables = |pick: fn(&weir_runtime::TableStatus) -> u64| -> Vec<(String, u64)> {
         status.tables.iter().map(|table| (format!("{{table=\"{}\"}}", table.name), pick(table))).collect()
@@ -91,6 +94,7 @@ pub(crate) async fn metrics(State(node): State<Arc<Node>>) -> Response {
         tables(|table| u64::from(table.trouble.is_some())),
     );
     rollups(&mut page, &status.tables);
+    lookups(&mut page, &status.lookups);
     queues(&mut page, &status.queues);
     functions(&mut page, &status.functions);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page.0).into_response()
@@ -106,6 +110,35 @@ fn rollups(page: &mut Page, tables: &[weir_runtime::TableStatus]) {
     page.metric("weir_rollup_computed_total", "counter", "Partitions computed.", values(|rollup| rollup.computed));
     let help = "Partitions that could not be computed.";
     page.metric("weir_rollup_failures_total", "counter", help, values(|rollup| rollup.failures));
+}
+
+fn lookups(page: &mut Page, lookups: &[LookupStatus]) {
+    let values = |pick: fn(&LookupStatus) -> u64| -> Vec<(String, u64)> {
+        lookups.iter().map(|lookup| (format!("{{lookup=\"{}\"}}", lookup.name), pick(lookup))).collect()
+    };
+    let help = "Seconds since the source had the rows that are in use.";
+    page.metric("weir_lookup_age_seconds", "gauge", help, values(|lookup| lookup.age_seconds));
+    page.metric("weir_lookup_failures_total", "counter", "Readings that failed.", values(|lookup| lookup.failures));
+    page.metric("weir_lookup_rows", "gauge", "Rows of the lookup.", values(|lookup| lookup.rows));
+    page.metric("weir_lookup_bytes", "gauge", "Bytes of the rows in memory.", values(|lookup| lookup.bytes));
+    let help = "Grows by one with each other content.";
+    page.metric("weir_lookup_version", "gauge", help, values(|lookup| lookup.version.number));
+}
+
+fn archives(page: &mut Page, streams: &[StreamStatus]) {
+    let values = |pick: fn(&ArchiveStatus) -> u64| -> Vec<(String, u64)> {
+        let archives = streams.iter().filter_map(|stream| Some((&stream.name, stream.archive.as_ref()?)));
+        archives.map(|(name, archive)| (format!("{{stream=\"{name}\"}}"), pick(archive))).collect()
+    };
+    let help = "Records of the stream not in its archive.";
+    page.metric("weir_archive_behind_records", "gauge", help, values(|archive| archive.behind));
+    page.metric("weir_archive_records", "gauge", "Records in the archive.", values(|archive| archive.records));
+    page.metric("weir_archive_files", "gauge", "Files of the archive.", values(|archive| archive.files));
+    page.metric("weir_archive_bytes", "gauge", "Bytes of the files.", values(|archive| archive.bytes));
+    let help = "Records gone before they could be archived.";
+    page.metric("weir_archive_missing_records", "gauge", help, values(|archive| archive.missing));
+    let help = "1 while the archive can't go on.";
+    page.metric("weir_archive_standing_still", "gauge", help, values(|archive| u64::from(archive.trouble.is_some())));
 }
 
 fn queues(page: &mut Page, queues: &[QueueStatus]) {

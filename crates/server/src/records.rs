@@ -67,6 +67,9 @@ fn delivery(stream: &str, headers: &HeaderMap) -> Result<Delivery, ErrorReply> {
             let number = number
                 .parse()
                 .map_err(|_| invalid(format!("{NUMBER_HEADER} is `{number}`, and should be a whole number from 0")))?;
+            if producer.as_str().starts_with('_') {
+                return Err(invalid(format!("{PRODUCER_HEADER}: names that begin with `_` are weir's own")));
+            }
             Some((producer, number))
         }
         _ => return Err(invalid(format!("the headers {PRODUCER_HEADER} and {NUMBER_HEADER} go together"))),

@@ -10,7 +10,10 @@ use weir_runtime::Node;
 use weir_sqs::{Options as SqsOptions, Sqs};
 
 use crate::error::{ErrorCode, ErrorReply};
-use crate::{dead_letters, files, functions, invoke, ledger, metrics, query, queues, records, schemas, status, tables};
+use crate::{
+    archive, dead_letters, files, functions, invoke, ledger, lookups, metrics, query, queues, records, replays,
+    schemas, status, tables,
+};
 
 /// Every path. Requests of SQS's clients are told by their headers and bodies, and may come to any path; they are looked
 /// for first.
@@ -35,6 +38,8 @@ fn native(node: Arc<Node>) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/v1/status", get(status::status))
         .route("/v1/streams/{stream}/records", post(records::deliver).get(records::tail))
+        .route("/v1/streams/{stream}/archive", get(archive::list))
+        .route("/v1/streams/{stream}/archive/verify", get(archive::verify))
         .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{queue}", put(queues::create).delete(queues::delete))
         .route("/v1/queues/{queue}/messages", post(queues::send).get(queues::look))
@@ -56,8 +61,18 @@ fn native(node: Arc<Node>) -> Router {
         .route("/v1/dead-letters/redrive", post(dead_letters::redrive))
         .route("/v1/dead-letters/drop", post(dead_letters::drop_letters))
         .route("/v1/dead-letters/{*id}", get(dead_letters::show))
+        .route("/v1/replays", post(replays::begin).get(replays::list))
+        .route("/v1/replays/preview", post(replays::preview))
+        .route("/v1/replays/{id}", get(replays::show))
+        .route("/v1/replays/{id}/pause", post(replays::pause))
+        .route("/v1/replays/{id}/resume", post(replays::resume))
+        .route("/v1/replays/{id}/cancel", post(replays::cancel))
+        .route("/v1/replays/{id}/rate", post(replays::rate))
         .route("/v1/ledger", get(ledger::show))
         .route("/v1/ledger/accept", post(ledger::accept))
+        .route("/v1/lookups", get(lookups::list))
+        .route("/v1/lookups/{lookup}", get(lookups::show))
+        .route("/v1/lookups/{lookup}/refresh", post(lookups::refresh))
         .route("/v1/query", post(query::query))
         .route("/v1/tables/{table}/refresh", post(tables::refresh))
         .route("/v1/schemas", get(schemas::list))

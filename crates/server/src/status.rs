@@ -13,6 +13,7 @@ pub(crate) async fn welcome() -> String {
         "weir {}\n\n\
          POST /v1/streams/NAME/records   records in: NDJSON, JSON, CSV, Avro, by content type\n\
          GET  /v1/streams/NAME/records   records out: ?shard=0&from=oldest&limit=100&wait=5s\n\
+         GET  /v1/streams/NAME/archive   the archive's hours; GET .../archive/verify: is it as it was written\n\
          POST /v1/query                  SQL in, rows out: NDJSON, CSV or Arrow\n\
          POST /v1/queues/NAME/messages   a message in: the whole body, or with application/x-ndjson each line\n\
          GET  /v1/queues/NAME/messages   what waits there: ?from=0&limit=20\n\
@@ -21,8 +22,10 @@ pub(crate) async fn welcome() -> String {
          ANY  /functions/NAME/...        a function's URL: the request as its event, its response as yours\n\
          GET  /v1/functions              functions, and what confines handlers\n\
          GET  /v1/dead-letters           what could not go on; GET /v1/dead-letters/ID, POST .../redrive, .../drop\n\
+         GET  /v1/replays                records of the past, once more; POST begins one, .../preview says what it would come to\n\
          POST /v1/tables/NAME/refresh    returns when the table has all that was acknowledged\n\
          GET  /v1/ledger                 what came in, went out and is in flight, by hop and hour: ?since=24h&verify=true\n\
+         GET  /v1/lookups                reference data and its age; POST /v1/lookups/NAME/refresh\n\
          GET  /v1/status                 streams, queues, functions, tables, lookups\n\
          GET  /v1/schemas                subjects and their versions\n\
          POST /v1/schemas/SUBJECT        a schema as the subject's next version\n\

@@ -1,9 +1,9 @@
 //! Reading a shard.
 
-use weir_log::{Bounds, ReadError, ReadLimit, StoredBlock};
+use weir_log::{Block, Bounds, ReadError, ReadLimit, StoredBlock};
 use weir_types::{Hour, SequenceNumber, Timestamp};
 
-use crate::block::{BlockError, Record, Records};
+use crate::block::{BlockError, Builder, Record, Records};
 use crate::stream::Shard;
 
 const SEEK_BYTES: usize = 1024 * 1024;
@@ -34,10 +34,11 @@ pub struct BlockHead {
     pub sum: Option<u128>,
 }
 
-/// Some blocks of a shard, to be read from `from` on.
-#[derive(Debug)]
+/// Some blocks of a shard, to be read from `from` on, and before `to`.
+#[derive(Debug, Clone)]
 pub struct Page {
     from: SequenceNumber,
+    to: SequenceNumber,
     blocks: Vec<StoredBlock>,
 }
 
@@ -54,6 +55,66 @@ impl Page {
                 records.into_iter().flatten().chain(failed)
             })
             .filter(|record| !matches!(record, Ok(record) if record.sequence < self.from))
+            .take_while(|record| !matches!(record, Ok(record) if record.sequence >= self.to))
+    }
+
+    /// Makes a page of records that were kept elsewhere, in order. Its end is behind the last of them, or `end` if that is
+    /// further: what lies between is known not to be there.
+    pub fn of<'a>(from: SequenceNumber, end: SequenceNumber, records: impl IntoIterator<Item = Record<'a>>) -> Self {
+        let mut blocks = Vec::new();
+        let mut builder = Builder::default();
+        // Of the block that is being filled: its first record, when they arrived, and the place that follows.
+        let mut open: Option<(SequenceNumber, Timestamp, SequenceNumber)> = None;
+        for record in records {
+            let follows = |(_, arrived_at, next)| arrived_at == record.arrived_at && next == record.sequence;
+            if !open.is_some_and(follows) {
+                blocks.extend(stored(&mut builder, open.take()));
+            }
+            builder.push(record.fingerprint, record.key, record.body);
+            let (first, arrived_at, _) = open.unwrap_or((record.sequence, record.arrived_at, record.sequence));
+            open = Some((first, arrived_at, record.sequence + 1));
+        }
+        blocks.extend(stored(&mut builder, open));
+        let to = blocks.last().map_or(end, |block| block.end().max(end));
+        Self { from, to, blocks }
+    }
+
+    /// Returns the page without what lies behind so many records, or at `to` and beyond.
+    #[must_use]
+    pub fn cut(mut self, records_max: u64, to: SequenceNumber) -> Self {
+        let within = SequenceNumber(self.from.0.saturating_add(records_max)).min(to);
+        self.to = self.to.min(within).max(self.from);
+        self
+    }
+
+    /// Returns the page without what lies before a record.
+    #[must_use]
+    pub fn starting_at(mut self, from: SequenceNumber) -> Self {
+        self.from = self.from.max(from).min(self.to);
+        self
+    }
+
+    /// Takes the page apart where `mark` of two blocks that follow each other differs.
+    ///
+    /// # Errors
+    /// For a block that breaks the format.
+    pub fn split_by<M: PartialEq>(self, mark: impl Fn(&Records<'_>) -> M) -> Result<Vec<(M, Self)>, BlockError> {
+        let mut pages: Vec<(M, Self)> = Vec::new();
+        let Self { from, to, blocks } = self;
+        for block in blocks {
+            let mark = mark(&Records::new(&block)?);
+            match pages.last_mut() {
+                Some((last, page)) if *last == mark => {
+                    page.to = block.end().min(to);
+                    page.blocks.push(block);
+                }
+                _ => {
+                    let page = Self { from: block.first.max(from), to: block.end().min(to), blocks: vec![block] };
+                    pages.push((mark, page));
+                }
+            }
+        }
+        Ok(pages)
     }
 
     /// Returns the page block by block, each with the place of its first record: what one append stored as one. The first may
@@ -84,6 +145,7 @@ impl Page {
             let blocks = self.blocks.iter();
             let same = blocks.take_while(|block| Hour::of(block.appended_at) == hour).count();
             self.blocks.truncate(same);
+            self.to = self.to.min(self.blocks.last().map_or(self.from, StoredBlock::end)).max(self.from);
         }
         self
     }
@@ -100,7 +162,7 @@ impl Page {
 
     /// Returns the place after the last record, where the next page begins.
     pub fn end(&self) -> SequenceNumber {
-        self.blocks.last().map_or(self.from, StoredBlock::end).max(self.from)
+        self.to
     }
 
     /// Says whether there was nothing to read.
@@ -112,6 +174,19 @@ impl Page {
     pub fn bytes(&self) -> usize {
         self.blocks.iter().map(|block| block.payload.len()).sum()
     }
+}
+
+/// Closes the block that was filled; one that grew too large has become several.
+fn stored(
+    builder: &mut Builder,
+    open: Option<(SequenceNumber, Timestamp, SequenceNumber)>,
+) -> impl Iterator<Item = StoredBlock> {
+    let (mut first, appended_at, _) = open.unwrap_or_default();
+    builder.take(None).into_iter().map(move |Block { records, payload }| {
+        let block = StoredBlock { first, records, appended_at, payload };
+        first = block.end();
+        block
+    })
 }
 
 impl Shard {
@@ -157,7 +232,8 @@ impl Shard {
     /// See [`ReadError`].
     pub async fn read(&self, from: SequenceNumber, bytes_max: usize) -> Result<Page, ReadError> {
         let blocks = self.log.read(from, ReadLimit { bytes_max }).await?;
-        Ok(Page { from, blocks })
+        let to = blocks.last().map_or(from, StoredBlock::end).max(from);
+        Ok(Page { from, to, blocks })
     }
 
     /// Completes when there is a record at `from` or beyond, or the log is closed.

@@ -9,7 +9,7 @@ use weir_log::{Engine, MemoryEngine};
 use weir_machine::Snapshots;
 use weir_types::{ByteSize, Fingerprint, ProducerId, SequenceNumber, ShardId, Timestamp};
 
-use crate::{Lot, ProducerError, Receipt, Route, Settings, Start, Stream, WriteError};
+use crate::{Lot, Page, ProducerError, Receipt, Route, Settings, Start, Stream, WriteError};
 
 const PRINT: Fingerprint = Fingerprint(7);
 
@@ -282,4 +282,54 @@ async fn a_lot_is_stored_whole_with_its_keys_and_the_last_block_is_found() {
     let last = stream.shards()[1].read_last().await.unwrap();
     let state = last.records().last().unwrap().unwrap();
     assert_eq!((state.sequence, state.key.unwrap(), state.body), (SequenceNumber(11), &b"state"[..], &b"five"[..]));
+}
+
+fn bodies_of(page: &Page) -> Vec<(u64, i64, Vec<u8>)> {
+    let records = page.records().map(Result::unwrap);
+    records.map(|record| (record.sequence.0, record.arrived_at.0, record.body.to_vec())).collect()
+}
+
+#[tokio::test]
+async fn a_page_is_cut_at_a_record_and_made_again_of_its_records() {
+    let world = World::new();
+    let stream = world.open(settings(1)).await;
+    for batch in 0..3 {
+        let bodies: Vec<String> = (0..4).map(|record| format!("a-{batch}-{record}")).collect();
+        send(&stream, None, &bodies).await.unwrap();
+        world.clock.advance(Duration::from_secs(1));
+    }
+    let shard = &stream.shards()[0];
+    let page = shard.read(SequenceNumber(2), usize::MAX).await.unwrap();
+    let whole = bodies_of(&page);
+    assert_eq!((whole.len(), page.end()), (10, SequenceNumber(12)));
+    let cut = page.clone().cut(5, SequenceNumber(100));
+    assert_eq!((bodies_of(&cut), cut.end()), (whole[..5].to_vec(), SequenceNumber(7)));
+    let cut = page.clone().cut(100, SequenceNumber(4));
+    assert_eq!((bodies_of(&cut), cut.end()), (whole[..2].to_vec(), SequenceNumber(4)));
+
+    let rest = page.clone().starting_at(SequenceNumber(9));
+    assert_eq!((bodies_of(&rest), rest.end()), (whole[7..].to_vec(), SequenceNumber(12)));
+
+    // Without some of them, as when they were kept elsewhere and have gaps.
+    let kept = |sequence: u64| sequence % 5 != 0;
+    let records = page.records().map(Result::unwrap).filter(|record| kept(record.sequence.0));
+    let made = Page::of(SequenceNumber(2), SequenceNumber(20), records);
+    let wanted: Vec<_> = whole.into_iter().filter(|(sequence, ..)| kept(*sequence)).collect();
+    assert_eq!((bodies_of(&made), made.end()), (wanted, SequenceNumber(20)));
+    assert_eq!(bodies_of(&Page::of(SequenceNumber(2), SequenceNumber(3), [])), []);
+}
+
+#[tokio::test]
+async fn a_page_comes_apart_where_its_blocks_differ() {
+    let world = World::new();
+    let stream = world.open(settings(1)).await;
+    for (batch, stamp) in [None, Some(1), Some(2), None].into_iter().enumerate() {
+        send(&stream, stamp, &[format!("a-{batch}"), format!("b-{batch}")]).await.unwrap();
+    }
+    let page = stream.shards()[0].read(SequenceNumber(1), usize::MAX).await.unwrap();
+    let whole = bodies_of(&page);
+    let parts = page.split_by(|records| records.stamp().is_some()).unwrap();
+    assert_eq!(parts.iter().map(|(mark, _)| *mark).collect::<Vec<_>>(), [false, true, false]);
+    assert_eq!(parts.iter().map(|(_, page)| page.end().0).collect::<Vec<_>>(), [2, 6, 8]);
+    assert_eq!(parts.iter().flat_map(|(_, page)| bodies_of(page)).collect::<Vec<_>>(), whole);
 }

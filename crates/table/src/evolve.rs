@@ -221,12 +221,14 @@ impl Planner<'_> {
                 Ok((DataType::Map(entries, *ordered), Way::Map(Box::new(way))))
             }
             (has, wants) if has == wants || widens(wants, has) => Ok((has.clone(), Way::Same)),
-            (has, wants) if promotes(has, wants) => {
-                let (column, from, to) = (column.join("."), describe(has), describe(wants));
+            (has, wants) => {
+                let Some(becomes) = promoted(has, wants) else {
+                    return Err(self.refuse(column, describe(has), describe(wants)));
+                };
+                let (column, from, to) = (column.join("."), describe(has), describe(&becomes));
                 self.changes.push(ColumnChange::Widened { column, from, to });
-                Ok((wants.clone(), Way::Cast))
+                Ok((becomes, Way::Cast))
             }
-            _ => Err(self.refuse(column, describe(has), describe(wants))),
         }
     }
 
@@ -258,10 +260,15 @@ fn describe(data_type: &DataType) -> String {
     }
 }
 
-/// Whether a stored type may become another one: what widens, and what Avro promotes.
-fn promotes(from: &DataType, to: &DataType) -> bool {
+/// Returns what a stored type becomes, so that it holds its own values and those of another one: what widens, and what Avro
+/// promotes. A whole number that becomes a float is stored as a double: digits that a float has not would be lost for good.
+fn promoted(from: &DataType, to: &DataType) -> Option<DataType> {
     use DataType::{Binary, Float32, Float64, Int32, Int64, Utf8};
-    widens(from, to) || matches!((from, to), (Int32, Float32) | (Int64, Float32 | Float64) | (Utf8, Binary))
+    match (from, to) {
+        (Int32 | Int64, Float32) => Some(Float64),
+        (Int64, Float64) | (Utf8, Binary) => Some(to.clone()),
+        _ => widens(from, to).then(|| to.clone()),
+    }
 }
 
 /// Casts without making nulls of what doesn't fit.

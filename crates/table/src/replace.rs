@@ -120,7 +120,7 @@ impl Table {
         }
         // One that is gone by now was replaced by others, whose footers are read later.
         let files = self.files_of(key);
-        let reads: Vec<_> = files.iter().map(|file| self.tally_of(file).map(drop).boxed()).collect();
+        let reads: Vec<_> = files.iter().map(|file| self.own_tally_of(file).map(drop).boxed()).collect();
         stream::iter(reads).for_each_concurrent(FOOTERS_AT_ONCE, |read| read).await;
     }
 
@@ -183,7 +183,7 @@ impl Table {
         let mut removed: BTreeMap<Place, Tally> = BTreeMap::new();
         // Nobody else is told.
         if self.witness.is_some() {
-            let tallies: Vec<_> = old.iter().map(|file| self.tally_of(file).boxed()).collect();
+            let tallies: Vec<_> = old.iter().map(|file| self.own_tally_of(file).boxed()).collect();
             // In order, so that each meets its file.
             let mut tallies = stream::iter(tallies).buffered(FOOTERS_AT_ONCE);
             for file in old {

@@ -316,6 +316,7 @@ impl Table {
         let oldest = buffers().filter_map(|buffer| buffer.since).min();
         Pending {
             rows: buffers().map(|buffer| buffer.rows).sum(),
+            hidden: buffers().map(|buffer| buffer.hidden).sum(),
             bytes: buffers().map(|buffer| buffer.bytes).sum(),
             oldest: oldest.map(|since| self.env.elapsed().saturating_sub(since)),
             moved: state.positions != state.committed,

@@ -13,6 +13,7 @@
 
 pub mod civil;
 pub mod fingerprint;
+pub mod glob;
 mod hour;
 pub mod limits;
 pub mod name;
@@ -24,6 +25,7 @@ pub mod tally;
 pub mod timestamp;
 
 pub use fingerprint::Fingerprint;
+pub use glob::Glob;
 pub use hour::{Hour, HourError};
 pub use name::{
     FIFO_SUFFIX, FilesName, FunctionName, LogName, LookupName, NameError, ProducerId, QueueName, ScheduleName,

@@ -141,6 +141,17 @@ impl StreamName {
         Self(format!("_redrive-{kind}-{name}"))
     }
 
+    /// Returns the stream of the records that replays give to a function: weir's own, hence the underscore.
+    pub fn of_replay(function: &FunctionName) -> Self {
+        Self(format!("_replay-function-{function}"))
+    }
+
+    /// Returns the stream that keeps what a function has made of replayed records until its targets have taken it: weir's
+    /// own, hence the underscore.
+    pub fn of_replayed(function: &FunctionName) -> Self {
+        Self(format!("_replayed-{function}"))
+    }
+
     /// Tells whether the stream is one of weir's own.
     pub fn is_internal(&self) -> bool {
         self.0.starts_with('_')

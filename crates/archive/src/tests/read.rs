@@ -10,7 +10,7 @@ use crate::{Archive, Damage, OnDamage, ReadError, Selection, Spec};
 /// Three hours of two shards in many chunks.
 async fn three_hours(seed: u64) -> (World, Archive) {
     let world = World::new(2, seed, 100).await;
-    let archive = world.open(Spec { chunk_bytes: 3000, ..world.spec() }).await.unwrap();
+    let archive = world.open(Spec { chunk_bytes: 1000, ..world.spec() }).await.unwrap();
     for hour in 0..3u32 {
         for part in 0..6u64 {
             let at = u64::from(hour) * 1000 + part * 100;

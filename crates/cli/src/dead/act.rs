@@ -10,10 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use weir_env::Env;
+use weir_runtime::Rate;
 use weir_server::{ActRequest, LetterQuery, View};
 
 use super::choice::Choice;
-use super::rate::Rate;
 use super::{Common, fetch, groups, print};
 use crate::client::{self, Client, Refused};
 use crate::exit::Exit;
@@ -21,6 +21,8 @@ use crate::output;
 
 /// Letters of one call, where nothing else limits them.
 const CALL_MAX: usize = 500;
+/// The time between two calls that is worth a call, at a rate.
+const CALL_EVERY: Duration = Duration::from_millis(500);
 /// Letters that can't be sent on, shown one by one.
 const SHOWN_MAX: usize = 20;
 /// Calls that fail one after the other before the command gives up.
@@ -38,7 +40,7 @@ pub struct Redrive {
     #[arg(long, value_name = "JSON", value_parser = json)]
     edit: Option<Box<RawValue>>,
     /// Letters in a time at most, such as 50/s or 600/m
-    #[arg(long, value_parser = Rate::parse)]
+    #[arg(long)]
     rate: Option<Rate>,
     #[command(flatten)]
     act: Act,
@@ -159,7 +161,9 @@ impl Work {
         let mut totals = Totals { run, ..Totals::default() };
         let started = env.elapsed();
         let mut left = self.act.limit.unwrap_or(u64::MAX);
-        let most = self.rate.map_or(CALL_MAX, |rate| rate.batch(CALL_MAX));
+        let most = self
+            .rate
+            .map_or(CALL_MAX, |rate| usize::try_from(rate.count_in(CALL_EVERY)).unwrap_or(CALL_MAX).min(CALL_MAX));
         while left > 0 {
             request.limit = Some(most.min(usize::try_from(left).unwrap_or(CALL_MAX)));
             let answer = match self.call(client, env, &request).await {

@@ -2,7 +2,6 @@
 
 mod act;
 mod choice;
-mod rate;
 mod show;
 
 use clap::{Args as ClapArgs, Subcommand};

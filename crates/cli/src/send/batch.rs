@@ -18,14 +18,31 @@ const PIECE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub struct Batch {
     pub content_type: &'static str,
     pub body: Bytes,
-    /// What to add to a line of the body to find it in the file.
-    shift: u64,
+    place: Place,
+}
+
+/// How a line of the body is found in the file.
+#[derive(Debug)]
+enum Place {
+    /// By adding this.
+    Shift(u64),
+    /// Here: some rows before it were left out.
+    Rows(Vec<u64>),
 }
 
 impl Batch {
+    /// A batch of Avro messages (single objects), each with the number of its row in the file.
+    pub fn of_rows(body: Vec<u8>, rows: Vec<u64>) -> Self {
+        let content_type = "application/avro; form=single-object";
+        Self { content_type, body: body.into(), place: Place::Rows(rows) }
+    }
+
     /// Returns the line in the file (for JSON and Avro the record's number) of a line in the body.
     pub fn line_in_file(&self, line: u64) -> u64 {
-        line + self.shift
+        match &self.place {
+            Place::Shift(shift) => line + shift,
+            Place::Rows(rows) => line.checked_sub(1).and_then(|line| rows.get(line as usize)).copied().unwrap_or(line),
+        }
     }
 }
 
@@ -114,7 +131,7 @@ fn read_ndjson(content: &mut dyn BufRead, lines: &mut u64) -> io::Result<Option<
     while body.len() < BATCH_BYTES && read_line(content, &mut body, *lines + 1)? > 0 {
         *lines += 1;
     }
-    let batch = Batch { content_type: "application/x-ndjson", body: body.into(), shift };
+    let batch = Batch { content_type: "application/x-ndjson", body: body.into(), place: Place::Shift(shift) };
     Ok((!batch.body.is_empty()).then_some(batch))
 }
 
@@ -164,7 +181,11 @@ fn read_csv(content: &mut dyn BufRead, header: &mut Option<Vec<u8>>, lines: &mut
     }
     // A file of a header alone is sent once, so that a wrong header is told.
     let only_header = rows == 0 && shift == 0;
-    Ok((rows > 0 || only_header).then(|| Batch { content_type: "text/csv", body: body.into(), shift }))
+    Ok((rows > 0 || only_header).then(|| Batch {
+        content_type: "text/csv",
+        body: body.into(),
+        place: Place::Shift(shift),
+    }))
 }
 
 fn read_json(
@@ -204,7 +225,7 @@ fn read_json(
         content.consume(length);
     }
     let body: Bytes = std::mem::take(waiting).into();
-    Ok((!body.is_empty()).then_some(Batch { content_type: "application/x-ndjson", body, shift }))
+    Ok((!body.is_empty()).then_some(Batch { content_type: "application/x-ndjson", body, place: Place::Shift(shift) }))
 }
 
 /// Reads an Avro long (specification 1.11, "Binary Encoding"), and keeps its bytes.
@@ -279,19 +300,23 @@ fn read_avro(content: &mut dyn BufRead, header: &mut Option<Header>, records: &m
         *records += u64::try_from(count).unwrap_or_default();
         blocks += 1;
     }
-    Ok((blocks > 0 || first).then(|| Batch { content_type: "application/avro", body: body.into(), shift }))
+    Ok((blocks > 0 || first).then(|| Batch {
+        content_type: "application/avro",
+        body: body.into(),
+        place: Place::Shift(shift),
+    }))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
 
     use super::*;
 
     fn batches(format: Format, content: Vec<u8>) -> Vec<Batch> {
         let content = Box::new(io::Cursor::new(content));
-        let source = Source { name: "x".into(), format, bytes: None, position: Rc::new(Cell::new(0)), content };
+        let source = Source { name: "x".into(), format, bytes: None, position: Arc::new(AtomicU64::new(0)), content };
         Batches::of(source).collect::<io::Result<_>>().unwrap()
     }
 
@@ -340,7 +365,7 @@ mod tests {
             name: "x".into(),
             format: Format::Avro,
             bytes: None,
-            position: Rc::new(Cell::new(0)),
+            position: Arc::new(AtomicU64::new(0)),
             content: Box::new(io::Cursor::new(b"Obj\x01\x02\x04ab".to_vec())),
         };
         let error = Batches::of(source).next().unwrap().unwrap_err();

@@ -4,10 +4,11 @@
 //! until it is acknowledged, however the connection breaks; the server stores it once. With `--producer` the numbers are
 //! the same at every run, so that a run that was killed is simply started again.
 
-mod batch;
-mod source;
+pub(crate) mod batch;
+pub(crate) mod source;
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -86,6 +87,18 @@ pub struct Totals {
     pub batches_skipped: u64,
 }
 
+impl Totals {
+    /// Adds others.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.received += other.received;
+        self.stored += other.stored;
+        self.repeated += other.repeated;
+        self.refused += other.refused;
+        self.dead_lettered += other.dead_lettered;
+        self.batches_skipped += other.batches_skipped;
+    }
+}
+
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let client = Client::new(&args.server)?;
     let sender = Sender::new(client, &args.stream, args.producer.clone(), args.retry_for);
@@ -100,7 +113,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     Ok(if totals.refused > 0 { Exit::Refused } else { Exit::Done })
 }
 
-fn summary(stream: &str, totals: &Totals) -> String {
+pub(crate) fn summary(stream: &str, totals: &Totals) -> String {
     let mut text = format!("{} records stored in {stream}", output::count(totals.stored));
     for (count, what) in [
         (totals.repeated, "stored before"),
@@ -137,6 +150,11 @@ impl Watch {
         Self { bar }
     }
 
+    /// Shows itself in a bar of somebody else's.
+    pub(crate) fn of(bar: ProgressBar) -> Self {
+        Self { bar }
+    }
+
     /// Ends the display.
     pub fn clear(&self) {
         self.bar.finish_and_clear();
@@ -145,8 +163,8 @@ impl Watch {
 
 /// The part of the server's report that counts.
 #[derive(Debug, Deserialize)]
-struct Report {
-    received: u64,
+pub(crate) struct Report {
+    pub received: u64,
     stored: u64,
     repeated: u64,
     refused: u64,
@@ -156,13 +174,13 @@ struct Report {
 }
 
 #[derive(Debug, Deserialize)]
-struct Refusal {
+pub(crate) struct Refusal {
     line: u64,
     field: String,
     reason: String,
 }
 
-enum Answer {
+pub(crate) enum Answer {
     Taken(Report),
     /// The producer's last batch is this one, later than what was sent.
     SentBefore(u64),
@@ -211,7 +229,7 @@ impl Sender {
                     }
                 }
                 number += 1;
-                watch.bar.set_position(position.get());
+                watch.bar.set_position(position.load(Ordering::Relaxed));
                 watch.bar.set_message(format!("{} records", output::count(totals.received)));
             }
         }
@@ -219,7 +237,7 @@ impl Sender {
     }
 
     /// Sends a batch until it is acknowledged, refused for good, or the time is over.
-    async fn deliver(&self, batch: &Batch, number: u64, watch: &Watch) -> anyhow::Result<Answer> {
+    pub(crate) async fn deliver(&self, batch: &Batch, number: u64, watch: &Watch) -> anyhow::Result<Answer> {
         let deadline = self.env.elapsed() + self.retry_for;
         let mut pause = RETRY;
         loop {
@@ -275,22 +293,32 @@ fn is_passing(error: &anyhow::Error) -> bool {
     !error.chain().any(|cause| cause.is::<serde_json::Error>())
 }
 
-fn take(totals: &mut Totals, report: &Report, batch: &Batch, name: &str, shown: &mut u64, watch: &Watch) {
+/// Adds what became of a batch, and tells of the first refusals.
+pub(crate) fn take(totals: &mut Totals, report: &Report, batch: &Batch, name: &str, shown: &mut u64, watch: &Watch) {
     totals.received += report.received;
     totals.stored += report.stored;
     totals.repeated += report.repeated;
     totals.refused += report.refused;
     totals.dead_lettered += report.dead_lettered;
     for refusal in &report.refusals {
-        if *shown == SHOWN_MAX {
-            watch.bar.suspend(|| output::note("more refusals follow; they are counted"));
-        }
-        *shown += 1;
-        if *shown > SHOWN_MAX {
+        if !is_shown(shown, watch) {
             continue;
         }
         let place = batch.line_in_file(refusal.line);
-        let field = if refusal.field.is_empty() { String::new() } else { format!("field `{}`: ", refusal.field) };
-        watch.bar.suspend(|| output::note(&format!("refused: {name}:{place}: {field}{}", refusal.reason)));
+        tell_refusal(watch, name, place, &refusal.field, &refusal.reason);
     }
+}
+
+/// Tells whether one more refusal is shown.
+pub(crate) fn is_shown(shown: &mut u64, watch: &Watch) -> bool {
+    if *shown == SHOWN_MAX {
+        watch.bar.suspend(|| output::note("more refusals follow; they are counted"));
+    }
+    *shown += 1;
+    *shown <= SHOWN_MAX
+}
+
+pub(crate) fn tell_refusal(watch: &Watch, name: &str, place: u64, field: &str, reason: &str) {
+    let field = if field.is_empty() { String::new() } else { format!("field `{field}`: ") };
+    watch.bar.suspend(|| output::note(&format!("refused: {name}:{place}: {field}{reason}")));
 }

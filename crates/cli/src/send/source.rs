@@ -1,10 +1,10 @@
 //! A file of records: its form, its compression, and how far it was read.
 
-use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context;
 
@@ -18,20 +18,20 @@ pub struct Source {
     /// Its size as it lies there, compressed or not; unknown for stdin.
     pub bytes: Option<u64>,
     /// Bytes of it that were read.
-    pub position: Rc<Cell<u64>>,
+    pub position: Arc<AtomicU64>,
     /// Its content, decompressed.
     pub content: Box<dyn BufRead>,
 }
 
 struct Counted<R> {
     inner: R,
-    position: Rc<Cell<u64>>,
+    position: Arc<AtomicU64>,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
-        self.position.set(self.position.get() + read as u64);
+        self.position.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
     }
 }
@@ -49,7 +49,7 @@ impl Source {
         let format = format.or_else(|| by_name(&name)).with_context(|| {
             format!("the form of `{name}` can't be told from its name: say --format ndjson, json, csv or avro")
         })?;
-        let position = Rc::new(Cell::new(0));
+        let position = Arc::new(AtomicU64::new(0));
         let mut raw = BufReader::with_capacity(256 * 1024, Counted { inner: raw, position: position.clone() });
         let start = raw.fill_buf().with_context(|| format!("read `{name}`"))?;
         let content: Box<dyn BufRead> = if start.starts_with(&[0x1f, 0x8b]) {
@@ -64,7 +64,7 @@ impl Source {
     }
 }
 
-fn by_name(name: &str) -> Option<Format> {
+pub(crate) fn by_name(name: &str) -> Option<Format> {
     let name = name.to_ascii_lowercase();
     let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
     match name.rsplit_once('.')?.1 {

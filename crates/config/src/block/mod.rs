@@ -2,6 +2,7 @@
 //!
 //! One file per kind. Invariant: an attribute that a kind does not know is refused, never passed over.
 
+pub(crate) mod archive;
 mod compaction;
 pub(crate) mod files;
 pub(crate) mod function;
@@ -246,6 +247,12 @@ impl<'a> Attributes<'a> {
 
     pub(crate) fn refuse(&self, name: &str, message: impl Into<String>, hint: impl Into<String>, report: &mut Report) {
         report.push(Diagnostic::error(message).at(self.value_place(name)).hint(hint));
+    }
+
+    /// Evaluates an attribute, whatever it is; `None` if it is not set.
+    pub(crate) fn any_value(&self, name: &str, report: &mut Report) -> Option<Value> {
+        let attribute = self.block.body.get_attribute(name)?;
+        Some(self.evaluator.value(&attribute.value, report))
     }
 
     /// Evaluates an attribute; `None` if it is not set, or null, or was refused.

@@ -1,4 +1,4 @@
-//! `stream "NAME" { schema, key, time, id, shards, retention, retention_bytes, null, compatibility }`.
+//! `stream "NAME" { schema, key, time, id, shards, retention, retention_bytes, null, compatibility, archive, ... }`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,13 +8,27 @@ use weir_schema::{Compatibility, Extractor, Schema, arrow_schema};
 use weir_types::limits::SHARDS_MAX;
 use weir_types::{ByteSize, StreamName};
 
-use super::{Attributes, Shape, Spanned};
+use super::{Attributes, Shape, Spanned, archive};
 use crate::diagnostic::Report;
 use crate::{Diagnostic, StreamPlan, files, nearest, rows};
 
 pub(crate) const SHAPE: Shape = Shape {
-    attributes: &["schema", "key", "time", "id", "shards", "retention", "retention_bytes", "null", "compatibility"],
-    later: &["archive", "tags"],
+    attributes: &[
+        "schema",
+        "key",
+        "time",
+        "id",
+        "shards",
+        "retention",
+        "retention_bytes",
+        "null",
+        "compatibility",
+        "archive",
+        "archive_location",
+        "archive_every",
+        "archive_codec",
+    ],
+    later: &["tags"],
     blocks: &[],
 };
 
@@ -42,6 +56,7 @@ pub(crate) fn read(block: &Attributes<'_>, name: StreamName, dir: &Path, report:
     let retention_bytes = block.bytes("retention_bytes", RETENTION_BYTES_MIN..=RETENTION_BYTES_MAX, report);
     let null_text = block.text("null", "NA", report).map(|text| text.value);
     let compatibility = block.choice("compatibility", &LEVELS, report);
+    let archive = archive::read(block, report);
     let key = block.name_text("key", "carrier", report);
     let time = block.name_text("time", "time_hour", report);
     let id = block.texts("id", "\"order_id\"", report);
@@ -68,6 +83,7 @@ pub(crate) fn read(block: &Attributes<'_>, name: StreamName, dir: &Path, report:
         retention_bytes,
         null_text,
         compatibility,
+        archive,
         place: block.place(),
     })
 }

@@ -28,7 +28,7 @@ fn batch(carriers: &[&str]) -> RecordBatch {
 }
 
 fn airlines() -> RecordBatch {
-    crate::read_csv(b"carrier,name\nAA,American\nUA,United\n", None).unwrap()
+    weir_lookup::read_csv(b"carrier,name\nAA,American\nUA,United\n", None).unwrap()
 }
 
 fn schemas() -> BTreeMap<LookupName, SchemaRef> {
@@ -77,8 +77,10 @@ async fn a_left_join_keeps_all_rows_in_each_run() {
 async fn a_lookup_that_changed_its_rows_is_seen_by_the_next_run() {
     let function = SqlFunction::plan(ENRICH, flights(), &schemas()).unwrap();
     let mut lookups = loaded();
-    lookups
-        .insert("airlines".parse().unwrap(), Arc::new(vec![crate::read_csv(b"carrier,name\nAA,New\n", None).unwrap()]));
+    lookups.insert(
+        "airlines".parse().unwrap(),
+        Arc::new(vec![weir_lookup::read_csv(b"carrier,name\nAA,New\n", None).unwrap()]),
+    );
     let output = function.run(batch(&["AA"]), &lookups).await.unwrap();
     assert_eq!(output[0].column_by_name("airline").unwrap().as_string::<i32>().value(0), "New");
 }
@@ -98,7 +100,10 @@ async fn lookups_that_are_missing_or_changed_their_columns_are_named() {
     let error = function.run(batch(&["AA"]), &Lookups::default()).await.unwrap_err();
     assert_eq!(error.to_string(), "lookup `airlines` is not loaded");
     let mut other = Lookups::default();
-    other.insert("airlines".parse().unwrap(), Arc::new(vec![crate::read_csv(b"carrier,name\nAA,1\n", None).unwrap()]));
+    other.insert(
+        "airlines".parse().unwrap(),
+        Arc::new(vec![weir_lookup::read_csv(b"carrier,name\nAA,1\n", None).unwrap()]),
+    );
     let error = function.run(batch(&["AA"]), &other).await.unwrap_err();
     assert!(error.to_string().starts_with("lookup `airlines` has columns (carrier Utf8, name Int64)"), "{error}");
     assert!(!error.is_of_rows());

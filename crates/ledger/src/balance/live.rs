@@ -26,8 +26,6 @@ pub struct LiveTable {
     pub partitions: Option<BTreeMap<(Option<i32>, Option<u8>), u64>>,
     /// The ids in its files, by place, at `commits`, where they were read.
     pub places: Option<BTreeMap<crate::PlaceKey, Tally>>,
-    /// The logs that feed it.
-    pub sources: Vec<String>,
     /// Whether rows are made by SQL, which may make more or fewer of them.
     pub makes_rows: bool,
 }

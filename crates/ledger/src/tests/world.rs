@@ -169,7 +169,6 @@ impl World {
             commits: self.commits.len() as u64,
             commits_now: self.commits.len() as u64,
             places: Some(self.places()),
-            sources: vec![LOG.to_owned()],
             makes_rows: false,
             partitions: None,
         };

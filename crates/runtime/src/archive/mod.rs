@@ -91,10 +91,7 @@ pub(crate) struct Around<'a> {
 }
 
 /// Makes the archives of the plan ready; nothing is read or written yet, but for the folder of a local one.
-pub(crate) fn plan(
-    plans: Vec<(Arc<Stream>, ArchivePlan)>,
-    around: &Around<'_>,
-) -> Result<Archives, StartError> {
+pub(crate) fn plan(plans: Vec<(Arc<Stream>, ArchivePlan)>, around: &Around<'_>) -> Result<Archives, StartError> {
     let writers = Arc::new(Semaphore::new(WRITERS));
     let archives = plans.into_iter().map(|(stream, plan)| {
         let (store, root) = place::of(&plan, stream.name(), around.folder)?;
@@ -169,9 +166,8 @@ impl OpenArchive {
     /// Tells the checkpoints how far the archive is. The archive itself is what counts; this finds one that went back.
     async fn checkpoint(&self, archive: &Archive) {
         let shards = self.stream.shards().iter();
-        let read = shards
-            .filter_map(|shard| Some((shard.log().name().clone(), archive.written_to(shard.id())?)))
-            .collect();
+        let read =
+            shards.filter_map(|shard| Some((shard.log().name().clone(), archive.written_to(shard.id())?))).collect();
         let consumer = self.consumer();
         if let Err(error) = self.checkpoints.submit(CheckpointCommand::Set { consumer, read }).await {
             tracing::warn!(stream = %self.spec.stream, %error, "a checkpoint was not stored");

@@ -1,13 +1,13 @@
 //! What a node says of an archive.
 
+use std::sync::Arc;
+
 use serde::Serialize;
-use weir_types::Timestamp;
+use weir_archive::Archive;
+use weir_types::{StreamName, Timestamp};
 
 use super::{ArchiveError, OpenArchive};
 use crate::node::Node;
-use std::sync::Arc;
-use weir_archive::Archive;
-use weir_types::StreamName;
 
 /// How far beyond its limit a stream's log may be before its archive is said to be why.
 const PRESSURE_PERCENT: u64 = 110;
@@ -74,7 +74,9 @@ impl OpenArchive {
         let bytes: u64 = shards.iter().map(|shard| shard.log().bytes()).sum();
         let held_up = shards.iter().any(|shard| self.needs_from(shard.id()) <= shard.bounds().head);
         (held_up && bytes > limit / 100 * PRESSURE_PERCENT).then(|| {
-            format!("the log holds {bytes} bytes, more than its retention_bytes of {limit}: records wait to be archived")
+            format!(
+                "the log holds {bytes} bytes, more than its retention_bytes of {limit}: records wait to be archived"
+            )
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use weir_archive::{Archive, CloseError, Due, OpenError, RetainError, WriteError};
 use weir_log::ReadError;
 use weir_stream::Shard;
@@ -93,7 +93,8 @@ impl OpenArchive {
     /// Writes what is due; says whether anything was written, and the first thing that failed.
     async fn write_due(&self, archive: &Archive) -> (bool, Option<RoundError>) {
         let shards = self.stream.shards().iter();
-        let mut writing = stream::iter(shards.map(|shard| self.write_shard(archive, shard))).buffer_unordered(WRITERS);
+        let writing: Vec<_> = shards.map(|shard| self.write_shard(archive, shard).boxed()).collect();
+        let mut writing = stream::iter(writing).buffer_unordered(WRITERS);
         let (mut wrote, mut failed) = (false, None);
         while let Some((some, error)) = writing.next().await {
             wrote |= some;

@@ -116,7 +116,8 @@ pub(super) fn moment(time: Timestamp) -> String {
     format!("to_timestamp_millis({})", time.0)
 }
 
-fn time(what: &'static str, text: &str, now: Timestamp) -> Result<Timestamp, FilterError> {
+/// Reads a time, or how long ago it was.
+pub(crate) fn time(what: &'static str, text: &str, now: Timestamp) -> Result<Timestamp, FilterError> {
     let text = text.trim();
     if let Ok(ago) = span::parse(text) {
         return Ok(now.before(ago));

@@ -14,6 +14,8 @@ use super::given;
 
 /// The header that names the letter that a record was redriven as.
 pub(crate) const REDRIVE_OF: &str = "redrive-of";
+/// The header that names the replay that a record was read for.
+pub(crate) const REPLAY: &str = "replay";
 /// The header of a message's own id.
 pub(crate) const MESSAGE_ID: &str = "message-id";
 /// The header of a message's group.
@@ -101,6 +103,14 @@ impl Letter {
     pub fn redriven(mut self, key: Option<&[u8]>) -> Self {
         let of = key.and_then(|key| std::str::from_utf8(key).ok()).and_then(given::letter_of);
         self.headers.extend(of.map(|of| (REDRIVE_OF.to_owned(), of.to_owned())));
+        self
+    }
+
+    /// Notes which replay read the record: what fails again is a letter of its own, whatever became of the one before.
+    #[must_use]
+    pub fn replayed(mut self, replay: &str) -> Self {
+        self.id = format!("{}?{replay}", self.id);
+        self.headers.push((REPLAY.to_owned(), replay.to_owned()));
         self
     }
 

@@ -44,6 +44,7 @@ pub(crate) use action::{TABLE_SQL as ACTIONS_SQL, schema as actions_schema};
 pub(crate) use actions::{Actions, CARRIER};
 pub use cursor::{Cursor, CursorError};
 pub use edit::{Edit, EditError};
+pub(crate) use filter::time;
 pub use filter::{Filter, FilterError, State};
 pub use find::{FindError, FoundLetters, LETTERS_LISTED_MAX, Taken};
 pub use group::{GROUPS_MAX, LetterGroup};

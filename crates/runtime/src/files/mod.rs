@@ -12,7 +12,6 @@
 //! tells of new files makes them found sooner; files that nobody tells of, or that came while nothing ran, are found by the
 //! next look.
 
-mod glob;
 mod hints;
 mod letters;
 mod look;

@@ -13,9 +13,8 @@ use url::Url;
 use weir_config::FilesPlan;
 use weir_env::Env;
 use weir_table::LocalStore;
-use weir_types::FilesName;
+use weir_types::{FilesName, Glob};
 
-use super::glob::Glob;
 use super::object::Object;
 use crate::node::StartError;
 

@@ -22,10 +22,10 @@ use weir_schema::Extractor;
 use weir_stream::{CheckpointCommand, Checkpoints, ProducerError, Record, Route, Stream, WriteError};
 use weir_types::{ProducerId, SequenceNumber, ShardId};
 
-use super::Trouble;
 use super::failure::{self, Failure};
 use super::outbox::{FAILURE_KEY, LETTER_KEY};
-use crate::pipeline::chain;
+use super::{Lane, Trouble};
+use crate::pipeline::{REPLAYED, chain};
 use crate::streams::OpenStream;
 
 /// What one page asks for, in bytes.
@@ -52,6 +52,8 @@ pub(crate) struct Parts {
     /// Targets by the key of their records.
     pub targets: BTreeMap<Vec<u8>, Target>,
     pub trouble: Arc<Trouble>,
+    /// Whose name the records go on under.
+    pub lane: Lane,
 }
 
 /// Names the consumer that a function's forwarder is.
@@ -165,12 +167,16 @@ async fn carry(parts: &Parts, next: &mut SequenceNumber) -> Result<(), Halt> {
 /// Who a target sees as the producer. Numbers are places of the shard, so each shard and key is a producer of its own.
 fn producer(parts: &Parts, key: &[u8]) -> String {
     let key = String::from_utf8_lossy(key).replace('\0', "");
-    let producer = format!("_function/{}/{}/{key}", parts.function, parts.shard);
+    let lane = match parts.lane {
+        Lane::Live => "_function/",
+        Lane::Replay => REPLAYED,
+    };
+    let producer = format!("{lane}{}/{}/{key}", parts.function, parts.shard);
     if producer.len() <= weir_types::limits::NAME_BYTES_MAX {
         return producer;
     }
     // Names may have 128 bytes each, and so may a producer's: long ones are told apart by their hash.
-    format!("_function/{:032x}", xxhash_rust::xxh3::xxh3_128(producer.as_bytes()))
+    format!("{lane}{:032x}", xxhash_rust::xxh3::xxh3_128(producer.as_bytes()))
 }
 
 async fn write(

@@ -32,7 +32,8 @@ use std::time::Duration;
 
 pub(crate) use self::forward::consumer;
 pub use self::invoke::{DeployFailed, InvokeFailed, Invoked};
-pub(crate) use self::open::{Around, Functions, OpenFunction, needs_outbox};
+use self::open::Lane;
+pub(crate) use self::open::{Around, Functions, OpenFunction, REPLAY_SHARD, Replay, needs_outbox};
 pub use self::outbox::OutboxError;
 pub(crate) use self::schedule::Scheduled;
 

@@ -81,6 +81,29 @@ pub(crate) struct Around<'a> {
     pub books: &'a Books,
 }
 
+/// Which records are worked off, and where what is made of them is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lane {
+    /// What arrives: `_function-NAME`.
+    Live,
+    /// What replays give: `_replayed-NAME`. Tables that read it replace.
+    Replay,
+}
+
+/// The way of replayed records through a function that is on a stream.
+pub(crate) struct Replay {
+    /// What the function is given, and nobody else.
+    pub feed: Arc<Stream>,
+    /// What it has made of that.
+    pub made: Arc<Stream>,
+    pub counters: Arc<Counters>,
+    /// Who gives. One at a time: the last key of the feed says how far it came.
+    pub turn: tokio::sync::Mutex<()>,
+}
+
+/// The only shard of either stream of replays.
+pub(crate) const REPLAY_SHARD: ShardId = ShardId(0);
+
 /// A function that is open, and runs once it is started.
 pub(crate) struct OpenFunction {
     pub plan: Arc<FunctionPlan>,
@@ -96,10 +119,12 @@ pub(crate) struct OpenFunction {
     pub(super) step: Option<Arc<HandlerStep>>,
     /// Where redriven records are, if it is on a stream.
     pub redrive: Option<Arc<Stream>>,
+    /// Where replayed records go, if it is on a stream.
+    pub replay: Option<Replay>,
     pub(super) source: Source,
-    outboxes: Mutex<BTreeMap<ShardId, Outbox>>,
+    outboxes: Mutex<BTreeMap<(Lane, ShardId), Outbox>>,
     /// What the ledger sees of the outboxes, over their end too.
-    spoken: Mutex<BTreeMap<ShardId, Arc<tokio::sync::Mutex<Spoken>>>>,
+    spoken: Mutex<BTreeMap<(Lane, ShardId), Arc<tokio::sync::Mutex<Spoken>>>>,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -158,6 +183,15 @@ impl OpenFunction {
             }
             Source::Queue(_) | Source::Events => None,
         };
+        let replay = match &source {
+            Source::Stream { .. } => Some(Replay {
+                feed: open(StreamName::of_replay(&plan.name), 1, RETENTION).await?,
+                made: open(StreamName::of_replayed(&plan.name), 1, RETENTION).await?,
+                counters: Arc::default(),
+                turn: tokio::sync::Mutex::default(),
+            }),
+            Source::Queue(_) | Source::Events => None,
+        };
         let mut step = None;
         let mut events = None;
         let mut handler = None;
@@ -188,6 +222,7 @@ impl OpenFunction {
             trouble: Arc::default(),
             step,
             redrive,
+            replay,
             source,
             outboxes: Mutex::default(),
             spoken: Mutex::default(),
@@ -202,6 +237,20 @@ impl OpenFunction {
         let schema = output.schema.clone()?;
         let stream = Arc::new(OpenStream::new(self.stream.clone(), schema, None, None));
         Some((stream, output.name.as_bytes().to_vec()))
+    }
+
+    /// Returns where what it has made is kept.
+    fn made_of(&self, lane: Lane) -> &Arc<Stream> {
+        match (lane, &self.replay) {
+            (Lane::Replay, Some(replay)) => &replay.made,
+            _ => &self.stream,
+        }
+    }
+
+    /// Returns the first replayed record that it still needs, and wakes whoever waits for it to move.
+    pub fn replayed(&self) -> Option<watch::Receiver<Option<SequenceNumber>>> {
+        let outboxes = self.outboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(outboxes.get(&(Lane::Replay, REPLAY_SHARD))?.next())
     }
 
     /// Starts the function where its outbox left off.
@@ -226,11 +275,17 @@ impl OpenFunction {
             Source::Stream { stream, start } => {
                 if let Some(redrive) = &self.redrive {
                     let step = self.record_step(around, stream, ShardId(0))?;
-                    self.start_records(around, SECOND, redrive, ShardId(0), Start::Oldest, step).await?;
+                    let own = (Lane::Live, SECOND);
+                    self.start_records(around, own, redrive, ShardId(0), Start::Oldest, step).await?;
+                }
+                if let Some(replay) = &self.replay {
+                    let step = self.record_step(around, stream, ShardId(0))?;
+                    let own = (Lane::Replay, REPLAY_SHARD);
+                    self.start_records(around, own, &replay.feed, REPLAY_SHARD, Start::Oldest, step).await?;
                 }
                 for shard in stream.stream.shards() {
                     let step = self.record_step(around, stream, shard.id())?;
-                    let own = ShardId(OWN_SHARDS + shard.id().0);
+                    let own = (Lane::Live, ShardId(OWN_SHARDS + shard.id().0));
                     self.start_records(around, own, &stream.stream, shard.id(), *start, step).await?;
                 }
             }
@@ -260,7 +315,7 @@ impl OpenFunction {
 
     /// Returns the outbox of one shard.
     pub(super) fn outbox(&self, shard: ShardId) -> Option<Outbox> {
-        self.outboxes.lock().unwrap_or_else(PoisonError::into_inner).get(&shard).cloned()
+        self.outboxes.lock().unwrap_or_else(PoisonError::into_inner).get(&(Lane::Live, shard)).cloned()
     }
 
     /// Returns the first record of a shard of its stream that the function still needs.
@@ -305,13 +360,13 @@ impl OpenFunction {
             }
     }
 
-    fn spoken(&self) -> Vec<(ShardId, Arc<tokio::sync::Mutex<Spoken>>)> {
+    fn spoken(&self) -> Vec<((Lane, ShardId), Arc<tokio::sync::Mutex<Spoken>>)> {
         let spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
-        spoken.iter().map(|(shard, spoken)| (*shard, spoken.clone())).collect()
+        spoken.iter().map(|(own, spoken)| (*own, spoken.clone())).collect()
     }
 
-    fn log_of(&self, shard: ShardId) -> String {
-        self.stream.shards()[shard.0 as usize].log().name().to_string()
+    fn log_of(&self, (lane, shard): (Lane, ShardId)) -> String {
+        self.made_of(lane).shards()[shard.0 as usize].log().name().to_string()
     }
 
     /// Returns what the ledger is to take over. An outbox that can't store just now is the next time.
@@ -379,23 +434,29 @@ impl OpenFunction {
         }
     }
 
-    async fn state_of(&self, shard: ShardId) -> Result<State, OutboxError> {
-        read_state(self.plan.name.as_str(), &self.stream.shards()[shard.0 as usize]).await
+    async fn state_of(&self, (lane, shard): (Lane, ShardId)) -> Result<State, OutboxError> {
+        read_state(self.plan.name.as_str(), &self.made_of(lane).shards()[shard.0 as usize]).await
     }
 
-    fn start_outbox(&self, around: &Around<'_>, shard: ShardId, queue: Option<Arc<Queue>>, state: State) -> Outbox {
+    fn start_outbox(
+        &self,
+        around: &Around<'_>,
+        (lane, shard): (Lane, ShardId),
+        queue: Option<Arc<Queue>>,
+        state: State,
+    ) -> Outbox {
         let parts = outbox::Parts {
             env: around.env.clone(),
             function: self.plan.name.to_string(),
-            stream: self.stream.clone(),
+            stream: self.made_of(lane).clone(),
             shard,
             queue,
             trouble: self.trouble.clone(),
-            taken: around.books.taken_of(self.stream.shards()[shard.0 as usize].log().name().as_str()),
+            taken: around.books.taken_of(self.made_of(lane).shards()[shard.0 as usize].log().name().as_str()),
         };
         let (outbox, task) = Outbox::start(parts, state);
-        self.spoken.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, outbox.spoken().clone());
-        self.outboxes.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, outbox.clone());
+        self.spoken.lock().unwrap_or_else(PoisonError::into_inner).insert((lane, shard), outbox.spoken().clone());
+        self.outboxes.lock().unwrap_or_else(PoisonError::into_inner).insert((lane, shard), outbox.clone());
         self.keep(task);
         outbox
     }
@@ -408,11 +469,12 @@ impl OpenFunction {
         step: Arc<dyn MessageStep>,
         rules: Rules,
     ) -> Result<(), StartError> {
-        let state = self.state_of(shard).await?;
+        let own = (Lane::Live, shard);
+        let state = self.state_of(own).await?;
         if !state.unsettled.is_empty() {
             outbox::settle(around.env, &queue, state.unsettled.clone(), &self.trouble).await;
         }
-        let outbox = self.start_outbox(around, shard, Some(queue.clone()), state);
+        let outbox = self.start_outbox(around, own, Some(queue.clone()), state);
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let concurrency =
             self.plan.batch.concurrency.map_or(BATCHES_PER_CORE * cores, |concurrency| concurrency as usize);
@@ -436,7 +498,7 @@ impl OpenFunction {
     async fn start_records(
         &self,
         around: &Around<'_>,
-        own: ShardId,
+        own: (Lane, ShardId),
         stream: &Arc<Stream>,
         shard: ShardId,
         start: Start,
@@ -469,7 +531,10 @@ impl OpenFunction {
             step,
             rules: self.rules_of_stream(),
             on_failure: self.plan.on_failure.is_some(),
-            counters: self.counters.clone(),
+            counters: match (own.0, &self.replay) {
+                (Lane::Replay, Some(replay)) => replay.counters.clone(),
+                _ => self.counters.clone(),
+            },
             trouble: self.trouble.clone(),
         };
         self.keep(tokio::spawn(records::run(parts, state, self.stop.subscribe())));
@@ -528,17 +593,18 @@ impl OpenFunction {
         {
             targets.insert(failure::DEAD_KEY.to_vec(), forward::Target::Queue(to));
         }
-        let shards: Vec<ShardId> =
+        let own: Vec<(Lane, ShardId)> =
             self.outboxes.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
-        for shard in shards {
+        for (lane, shard) in own {
             let parts = forward::Parts {
                 env: around.env.clone(),
                 function: self.plan.name.to_string(),
-                stream: self.stream.clone(),
+                stream: self.made_of(lane).clone(),
                 shard,
                 checkpoints: around.checkpoints.clone(),
                 targets: targets.clone(),
                 trouble: self.trouble.clone(),
+                lane,
             };
             self.keep(tokio::spawn(forward::run(parts, self.stop.subscribe())));
         }

@@ -1,18 +1,18 @@
 //! The light check: books against books, and against the Delta log; by request, and every minute.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use weir_ledger::{Balance, Booked, Choice, Command, Live, LiveTable, balance};
 use weir_machine::SubmitError;
-use weir_table::AuditError;
+use weir_table::{AuditError, Table};
 
+use super::places_of;
 use super::report::{Checked, Depth, LedgerReport};
 use super::round::Count;
-use super::{is_records, places_of};
 use crate::node::Node;
-use crate::pipeline::{Pipeline, chain};
+use crate::pipeline::chain;
 
 /// How often the books are compared.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
@@ -82,9 +82,9 @@ impl Node {
             beyond = self.verify(choice, &mut live, &mut unchecked).await;
         }
         let mut balance = self.books().read(|ledger| {
-            for (name, pipeline) in self.pipelines() {
-                if let Some(table) = live.tables.get_mut(name.as_str()) {
-                    table.commits_now = pipeline.table().commits();
+            for (name, table) in self.all_tables() {
+                if let Some(live) = live.tables.get_mut(name) {
+                    live.commits_now = table.commits();
                 }
             }
             balance(ledger, &live, choice)
@@ -137,12 +137,12 @@ impl Node {
     /// # Errors
     /// See [`LedgerError`].
     pub async fn accept_table(&self, table: &str, note: &str) -> Result<(), LedgerError> {
-        let found = self.pipelines().iter().find(|(name, _)| name.as_str() == table);
-        let (_, pipeline) = found.ok_or_else(|| LedgerError::NoTable { table: table.to_owned() })?;
+        let found = self.all_tables().into_iter().find(|(name, _)| *name == table);
+        let (_, known) = found.ok_or_else(|| LedgerError::NoTable { table: table.to_owned() })?;
         for _ in 0..RECOUNTS_MAX {
-            let commits = pipeline.table().commits();
-            let places = places_of(pipeline.table()).await?;
-            if pipeline.table().commits() != commits {
+            let commits = known.commits();
+            let places = places_of(known).await?;
+            if known.commits() != commits {
                 continue;
             }
             let recounted = Command::Recounted { table: table.to_owned(), commits, places, note: note.to_owned() };
@@ -159,9 +159,23 @@ impl Node {
         shards.map(|shard| (shard.log().name().clone(), shard.bounds().tail.0)).collect()
     }
 
+    /// Returns all tables: those that records feed, and rollups.
+    pub(super) fn all_tables(&self) -> Vec<(&str, &Arc<Table>)> {
+        let fed = self.pipelines().iter().map(|(name, pipeline)| (name.as_str(), pipeline.table()));
+        fed.chain(self.rollups().iter().map(|(name, rollup)| (name.as_str(), rollup.table()))).collect()
+    }
+
     fn live(&self) -> Live {
-        let tables = self.pipelines().iter().map(|(name, pipeline)| (name.to_string(), live_table(pipeline))).collect();
-        Live { tables, ..Live::default() }
+        let mut live = Live::default();
+        for (name, table) in self.all_tables() {
+            live.tables.insert(name.to_owned(), live_table(table));
+        }
+        for (name, pipeline) in self.pipelines() {
+            if let Some(table) = live.tables.get_mut(name.as_str()) {
+                table.makes_rows = pipeline.parts().function.is_some();
+            }
+        }
+        live
     }
 
     /// Compares the books, and now and then the files, if that is due.
@@ -187,15 +201,8 @@ impl Node {
 }
 
 /// Reads what the Delta log says of a table, at one number of commits.
-pub(super) fn live_table(pipeline: &Pipeline) -> LiveTable {
-    let table = pipeline.table();
-    let mut live = LiveTable {
-        commits: table.commits(),
-        sources: pipeline.sources().iter().map(|source| source.source().as_str().to_owned()).collect(),
-        makes_rows: pipeline.parts().function.is_some(),
-        ..LiveTable::default()
-    };
-    live.sources.retain(|source| is_records(source));
+fn live_table(table: &Table) -> LiveTable {
+    let mut live = LiveTable { commits: table.commits(), makes_rows: true, ..LiveTable::default() };
     for _ in 0..LOOKS_MAX {
         let partitions = table.partitions();
         let commits = table.commits();

@@ -10,6 +10,7 @@
 //! Invariants: a commit of a table is booked before it is made; what is trimmed has been booked; booking holds nobody up but
 //! the commit that it is about.
 
+mod archives;
 mod check;
 mod covered;
 mod letters;
@@ -17,6 +18,8 @@ mod naming;
 mod report;
 mod round;
 mod shards;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod verify;
 mod witness;
@@ -39,6 +42,8 @@ pub(crate) use self::witness::Bookkeeper;
 
 /// The books of a node.
 pub(crate) struct Books {
+    /// Whether books are kept.
+    keeping: Keeping,
     env: Env,
     owner: Owner<Ledger>,
     pub shards: Shards,
@@ -54,6 +59,16 @@ pub(crate) struct Books {
     rounds: tokio::sync::Mutex<()>,
 }
 
+/// Whether a node keeps books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keeping {
+    /// It does.
+    #[default]
+    On,
+    /// It does not, so that what books cost can be measured. Nothing is proved then.
+    Off,
+}
+
 /// Why a table's book could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BookError {
@@ -66,11 +81,26 @@ pub enum BookError {
 }
 
 impl Books {
-    pub fn new(env: Env, owner: Owner<Ledger>) -> Arc<Self> {
+    pub fn new(env: Env, owner: Owner<Ledger>, keeping: Keeping) -> Arc<Self> {
         let shards = Shards::new(&owner);
         let (doors, made, trouble) = (Mutex::default(), Mutex::default(), Mutex::default());
         let checks = Mutex::new(check::Checks::begin(env.elapsed()));
-        Arc::new(Self { env, owner, shards, doors, made, trouble, checks, rounds: tokio::sync::Mutex::default() })
+        Arc::new(Self {
+            keeping,
+            env,
+            owner,
+            shards,
+            doors,
+            made,
+            trouble,
+            checks,
+            rounds: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Tells whether books are kept.
+    pub fn are_kept(&self) -> bool {
+        self.keeping == Keeping::On
     }
 
     /// Reads the books.
@@ -85,6 +115,9 @@ impl Books {
     /// Brings a table's book in step with the table, before anything is read into it. A table that has rows and no book is
     /// counted first.
     pub async fn open_table(&self, table: &Table) -> Result<(), BookError> {
+        if !self.are_kept() {
+            return Ok(());
+        }
         let name = table.spec().name.to_string();
         let commits = table.commits();
         let known = self.read(|ledger| ledger.tables.get(&name).map(|book| book.stock_known));

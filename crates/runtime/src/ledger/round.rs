@@ -47,6 +47,9 @@ impl Node {
     /// # Errors
     /// If a shard does not read, or the ledger takes nothing. What was not booked is the next time.
     pub(crate) async fn book(&self, count: Count) -> Result<(), CountError> {
+        if !self.books().are_kept() {
+            return Ok(());
+        }
         let _one = self.books().rounds.lock().await;
         // Before the shards are counted: what is done was stored.
         let said = self.said().await;
@@ -96,9 +99,9 @@ impl Node {
         let mut news = Vec::new();
         {
             let booked = self.books().made.lock().unwrap_or_else(PoisonError::into_inner);
-            for (name, pipeline) in self.pipelines() {
-                let commits = pipeline.table().commits();
-                if booked.get(name.as_str()).is_none_or(|booked| *booked < commits) {
+            for (name, table) in self.all_tables() {
+                let commits = table.commits();
+                if booked.get(name).is_none_or(|booked| *booked < commits) {
                     news.push((name.to_string(), commits));
                 }
             }

@@ -3,21 +3,22 @@
 use std::collections::BTreeMap;
 
 use weir_ledger::{Audited, Balance, Choice, Command, Fault, Finding, Hop, Live, NamedId, Wrong};
-use weir_table::{Finding as Found, Known};
+use weir_table::{Finding as Found, Known, Table};
 
 use super::key_of;
 use crate::node::Node;
-use crate::pipeline::{Pipeline, chain};
+use crate::pipeline::chain;
 
 impl Node {
     /// Reads what the choice is about into `live`, and returns what is wrong beside.
     pub(super) async fn verify(&self, choice: &Choice, live: &mut Live, unchecked: &mut Vec<String>) -> Balance {
         let mut beyond = Balance::default();
-        for (name, pipeline) in self.pipelines() {
-            if choice.takes(Hop::Table, name.as_str()) {
-                self.audit(name.as_str(), pipeline, live, &mut beyond.findings, unchecked).await;
+        for (name, table) in self.all_tables() {
+            if choice.takes(Hop::Table, name) {
+                self.audit(name, table, live, &mut beyond.findings, unchecked).await;
             }
         }
+        self.verify_archives(choice, live, &mut beyond.findings, unchecked).await;
         if choice.hop.is_none_or(|hop| hop == Hop::DeadLetters) {
             self.verify_letters(choice, &mut beyond, unchecked).await;
         }
@@ -27,14 +28,14 @@ impl Node {
     async fn audit(
         &self,
         name: &str,
-        pipeline: &Pipeline,
+        table: &Table,
         live: &mut Live,
         findings: &mut Vec<Finding>,
         unchecked: &mut Vec<String>,
     ) {
         let audited = self.books().read(|ledger| ledger.tables.get(name).and_then(|book| book.audited));
         let known = audited.map(|(version, commits, mark)| Known { version, commits, mark });
-        let audit = match pipeline.table().audit(known).await {
+        let audit = match table.audit(known).await {
             Ok(audit) => audit,
             Err(error) => return unchecked.push(format!("table `{name}` could not be looked at: {}", chain(&error))),
         };

@@ -90,6 +90,9 @@ fn why(commit: &Prepared) -> Why {
 #[async_trait]
 impl Witness for Bookkeeper {
     async fn prepare(&self, commit: &Prepared) -> Result<(), WitnessError> {
+        if !self.books.are_kept() {
+            return Ok(());
+        }
         let booked = self.book(commit).await;
         self.books.set_trouble(booked.as_ref().err().map(|error| crate::pipeline::chain(&**error)));
         booked.map_err(WitnessError)

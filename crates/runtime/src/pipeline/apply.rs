@@ -9,8 +9,8 @@ use weir_stream::CheckpointCommand;
 use weir_table::{AppendError, Appended, CommitError, Committed, Refused, ReshapeError, Rule, SourceId};
 use weir_types::SequenceNumber;
 
-use super::read::Prepared;
-use super::{Parts, Trouble};
+use super::read::{By, Prepared};
+use super::{OnRepeat, Parts, Told, Trouble, Work};
 use crate::dead::Letter;
 use crate::ledger::CoveredPage;
 
@@ -23,8 +23,10 @@ type Commit = JoinHandle<Result<Committed, CommitError>>;
 
 pub(super) struct Applier {
     parts: Arc<Parts>,
-    incoming: mpsc::Receiver<Prepared>,
+    incoming: mpsc::Receiver<Work>,
     applied: watch::Sender<Vec<SequenceNumber>>,
+    /// Counted up by every commit.
+    commits: watch::Sender<u64>,
     trouble: Arc<Trouble>,
     stopping: watch::Receiver<bool>,
     commit: Option<Commit>,
@@ -40,8 +42,9 @@ struct Fenced;
 impl Applier {
     pub fn new(
         parts: Arc<Parts>,
-        incoming: mpsc::Receiver<Prepared>,
+        incoming: mpsc::Receiver<Work>,
         applied: watch::Sender<Vec<SequenceNumber>>,
+        commits: watch::Sender<u64>,
         trouble: Arc<Trouble>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
@@ -49,6 +52,7 @@ impl Applier {
             parts,
             incoming,
             applied,
+            commits,
             trouble,
             stopping,
             commit: None,
@@ -74,8 +78,11 @@ impl Applier {
         loop {
             let due = self.due();
             tokio::select! {
-                prepared = self.incoming.recv() => match prepared {
-                    Some(prepared) => self.apply(prepared).await?,
+                work = self.incoming.recv() => match work {
+                    Some(Work::Page(prepared)) => self.apply(*prepared).await?,
+                    // One that failed waits for its time.
+                    Some(Work::Commit) if self.retry_at.is_none() => self.begin_commit(),
+                    Some(Work::Commit) => {}
                     None => break,
                 },
                 result = finished(&mut self.commit), if self.commit.is_some() => {
@@ -151,6 +158,7 @@ impl Applier {
                 self.trouble.of_applier(None);
                 tracing::debug!(table = %self.parts.name, version = committed.version, rows = committed.rows, files = committed.files, "committed");
                 self.checkpoint().await;
+                self.commits.send_modify(|commits| *commits += 1);
                 Ok(())
             }
             Err(error @ CommitFailed::Table(CommitError::Fenced { .. })) => {
@@ -184,10 +192,22 @@ impl Applier {
     }
 
     async fn apply(&mut self, prepared: Prepared) -> Result<(), Fenced> {
-        let Prepared { source, from, next, hour, mut counts, rows, letters } = prepared;
+        let Prepared { by, from, next, hour, mut counts, rows, letters, on_repeat } = prepared;
         self.park(letters).await;
-        let seen = [(self.parts.sources[source].source(), next.0)];
+        let source = match &by {
+            By::Reader(index) => self.parts.sources[*index].source(),
+            By::Replay { source, .. } => source.clone(),
+        };
+        let seen = [(source, next.0)];
         let rows = rows.unwrap_or_else(|| arrow::array::RecordBatch::new_empty(self.parts.columns.clone()));
+        #[cfg(test)]
+        let rows = match self.parts.drop_row.load(std::sync::atomic::Ordering::Relaxed) && rows.num_rows() > 0 {
+            true => {
+                self.parts.drop_row.store(false, std::sync::atomic::Ordering::Relaxed);
+                rows.slice(0, rows.num_rows() - 1)
+            }
+            false => rows,
+        };
         // A commit under way could take these places before the letters of refused rows are durable.
         let spec = self.parts.table.spec();
         if self.commit.is_some() && (spec.late == Rule::DeadLetter || spec.timeless == Rule::DeadLetter) {
@@ -195,25 +215,47 @@ impl Applier {
             self.commit = None;
             self.committed(result).await?;
         }
-        let appended = self.append(&rows, &seen).await?;
+        let appended = self.append(&rows, &seen, on_repeat).await?;
         counts.added = appended.added;
         counts.repeats = appended.repeats;
         counts.replaced = appended.replaced;
         counts.refused = appended.refused.len() as u64;
         counts.late = appended.late;
-        // At once: a commit that has these rows waits for it.
-        let page = CoveredPage { from: from.0, to: next.0, hour, counts };
-        self.parts.covered.push(seen[0].0.as_str(), page);
+        if matches!(by, By::Reader(_)) && self.parts.books.are_kept() {
+            // At once: a commit that has these rows waits for it.
+            let page = CoveredPage { from: from.0, to: next.0, hour, counts };
+            self.parts.covered.push(seen[0].0.as_str(), page);
+        }
         self.park(self.letters_of(&rows, &appended.refused)).await;
-        self.applied.send_modify(|applied| applied[source] = next);
+        match by {
+            By::Reader(index) => {
+                if on_repeat == OnRepeat::Replace {
+                    self.parts.replayed.count(&appended);
+                }
+                self.applied.send_modify(|applied| applied[index] = next);
+            }
+            By::Replay { told, .. } => {
+                // A replay that is gone finds its place in the table.
+                let _ = told.send(Told { next, rows: rows.num_rows() as u64, appended });
+            }
+        }
         Ok(())
     }
 
     /// Appends until it is taken: a full buffer waits for its commit, a store that is down for its return.
-    async fn append(&mut self, rows: &arrow::array::RecordBatch, seen: &[(SourceId, u64)]) -> Result<Appended, Fenced> {
+    async fn append(
+        &mut self,
+        rows: &arrow::array::RecordBatch,
+        seen: &[(SourceId, u64)],
+        on_repeat: OnRepeat,
+    ) -> Result<Appended, Fenced> {
         let mut pause = RETRY;
         loop {
-            match self.parts.table.append(rows.clone(), seen).await {
+            let appended = match on_repeat {
+                OnRepeat::Keep => self.parts.table.append(rows.clone(), seen).await,
+                OnRepeat::Replace => self.parts.table.append_replacing(rows.clone(), seen).await,
+            };
+            match appended {
                 Ok(appended) => return Ok(appended),
                 Err(AppendError::Full { .. }) => {
                     self.begin_commit();

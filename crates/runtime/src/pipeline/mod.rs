@@ -23,22 +23,25 @@ use tokio::task::JoinHandle;
 use weir_env::Env;
 use weir_function::Function;
 use weir_machine::Owner;
-use weir_stream::{Checkpoints, Shard, Stream};
-use weir_table::{SourceId, Table};
+use weir_stream::{Checkpoints, Records, Shard, Stream};
+use weir_table::{Appended, SourceId, Table};
 use weir_types::{SequenceNumber, ShardId, TableName};
 
 use self::apply::Applier;
 pub(crate) use self::apply::chain;
-pub(crate) use self::prepare::{Halt, Preparer};
+pub(crate) use self::prepare::{Halt, Made, Preparer};
 use self::read::Reader;
+pub(crate) use self::read::{By, Prepared};
 use crate::dead::DeadLetters;
 use crate::ledger::{Books, Covered};
 use crate::lookups::LookupSet;
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
 
-/// Batches that the reader is ahead of the applier.
+/// Batches that readers are ahead of the applier. Who waits to hand one on is served in turn.
 const AHEAD: usize = 2;
+/// What the names of producers begin with whose blocks are of a replay.
+pub(crate) const REPLAYED: &str = "_replayed/";
 
 /// What a pipeline is made of.
 pub(crate) struct Parts {
@@ -66,12 +69,59 @@ pub(crate) struct Parts {
     pub books: Arc<Books>,
     /// What was read and is not committed yet, for the books.
     pub covered: Arc<Covered>,
+    /// What came of rows that replace, and that no replay of the table's own has brought.
+    pub replayed: Replayed,
+    /// Plants a fault: the next page is passed over.
+    #[cfg(test)]
+    pub skip_page: std::sync::atomic::AtomicBool,
+    /// Plants a fault: the last row of the next page is dropped on its way to the table.
+    #[cfg(test)]
+    pub drop_row: std::sync::atomic::AtomicBool,
+}
+
+/// What the applier is asked for, in turn.
+pub(crate) enum Work {
+    /// To take a page's rows.
+    Page(Box<Prepared>),
+    /// To commit what it has without waiting for more.
+    Commit,
+}
+
+/// What became of a page of a replay. It is not durable before the next commit.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// How far it read its shard.
+    pub next: SequenceNumber,
+    /// Its rows.
+    pub rows: u64,
+    pub appended: Appended,
+}
+
+/// Counts of rows that replace, since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Replayed {
+    pub added: AtomicU64,
+    pub replaced: AtomicU64,
+    pub unchanged: AtomicU64,
+    pub refused: AtomicU64,
+}
+
+impl Replayed {
+    fn count(&self, appended: &Appended) {
+        self.added.fetch_add(appended.added, Ordering::Relaxed);
+        self.replaced.fetch_add(appended.replaced, Ordering::Relaxed);
+        self.unchanged.fetch_add(appended.repeats, Ordering::Relaxed);
+        self.refused.fetch_add(appended.refused.len() as u64, Ordering::Relaxed);
+    }
 }
 
 /// A pipeline that runs.
 pub(crate) struct Pipeline {
     parts: Arc<Parts>,
     applied: watch::Receiver<Vec<SequenceNumber>>,
+    commits: watch::Receiver<u64>,
+    /// Weak: the applier ends when the reader has.
+    work: mpsc::WeakSender<Work>,
     trouble: Arc<Trouble>,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -99,6 +149,15 @@ impl Trouble {
     }
 }
 
+/// What becomes of a row whose id the table has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnRepeat {
+    /// It is dropped: the one that came first stays.
+    Keep,
+    /// It takes the old one's place, if any value differs.
+    Replace,
+}
+
 /// A shard that a table's records are read from.
 #[derive(Clone)]
 pub(crate) struct SourceShard {
@@ -106,11 +165,21 @@ pub(crate) struct SourceShard {
     pub id: ShardId,
     /// The key of the records that are meant, where others are among them.
     pub only: Option<Vec<u8>>,
+    /// What becomes of rows whose ids the table has.
+    pub on_repeat: OnRepeat,
 }
 
 impl SourceShard {
     pub fn shard(&self) -> &Shard {
         &self.stream.shards()[self.id.0 as usize]
+    }
+
+    /// Says what becomes of rows of one block: what a replay has sent on to a stream replaces in its tables too.
+    ///
+    /// The mark is the producer's name: nobody from outside may have one that begins like this.
+    pub fn on_repeat_of(&self, block: &Records<'_>) -> OnRepeat {
+        let replayed = block.stamp().is_some_and(|stamp| stamp.producer.as_str().starts_with(REPLAYED));
+        if replayed { OnRepeat::Replace } else { self.on_repeat }
     }
 
     /// Names the source that the shard is to a table.
@@ -121,7 +190,12 @@ impl SourceShard {
 
 /// Returns all shards of a stream, with the key of the records that are meant.
 pub(crate) fn shards_of(stream: &Arc<Stream>, only: Option<Vec<u8>>) -> impl Iterator<Item = SourceShard> {
-    stream.shards().iter().map(move |shard| SourceShard { stream: stream.clone(), id: shard.id(), only: only.clone() })
+    stream.shards().iter().map(move |shard| SourceShard {
+        stream: stream.clone(),
+        id: shard.id(),
+        only: only.clone(),
+        on_repeat: OnRepeat::Keep,
+    })
 }
 
 impl Pipeline {
@@ -133,13 +207,25 @@ impl Pipeline {
         let from: Vec<SequenceNumber> = parts.sources.iter().map(|source| SequenceNumber(committed(source))).collect();
         parts.sources.iter().for_each(|source| parts.covered.expect(source.source().as_str()));
         let (applied_to, applied) = watch::channel(from.clone());
-        let (batches, incoming) = mpsc::channel(AHEAD);
+        let (work, incoming) = mpsc::channel(AHEAD);
+        let (commits_to, commits) = watch::channel(0);
         let (stop, stopping) = watch::channel(false);
         let trouble = Arc::new(Trouble::default());
-        let reader = Reader::new(parts.clone(), from, batches, trouble.clone(), stopping.clone());
-        let applier = Applier::new(parts.clone(), incoming, applied_to, trouble.clone(), stopping.clone());
+        let weak = work.downgrade();
+        let reader = Reader::new(parts.clone(), from, work, trouble.clone(), stopping.clone());
+        let applier = Applier::new(parts.clone(), incoming, applied_to, commits_to, trouble.clone(), stopping.clone());
         let tasks = vec![tokio::spawn(reader.run()), tokio::spawn(applier.run())];
-        Self { parts, applied, trouble, stop, tasks: Mutex::new(tasks) }
+        Self { parts, applied, commits, work: weak, trouble, stop, tasks: Mutex::new(tasks) }
+    }
+
+    /// Returns the way in for whoever reads beside the pipeline. Who holds it up holds up the end of the pipeline.
+    pub fn work(&self) -> mpsc::WeakSender<Work> {
+        self.work.clone()
+    }
+
+    /// Returns how many commits there were, and wakes whoever waits for one.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.clone()
     }
 
     pub fn table(&self) -> &Arc<Table> {

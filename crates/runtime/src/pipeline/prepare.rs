@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use hashbrown::HashMap;
 use weir_function::{Lookups, RunError, isolate};
 use weir_ledger::Counts;
@@ -45,8 +46,12 @@ pub(crate) struct Made {
 /// Makes rows of pages of a table's sources.
 pub(crate) struct Preparer {
     parts: Arc<Parts>,
+    /// The replay that the records are read for, if it is one.
+    replay: Option<String>,
     decoder: ColumnDecoder,
     writers: HashMap<Fingerprint, Option<Schema>>,
+    /// Whether records are counted by their digests.
+    digests: bool,
 }
 
 impl Preparer {
@@ -56,13 +61,41 @@ impl Preparer {
     /// If the stream's schema has no columns, which the plan's check refuses.
     pub fn new(parts: Arc<Parts>) -> Result<Self, impl std::fmt::Display + use<>> {
         let decoder = ColumnDecoder::new(&parts.stream.schema);
-        decoder.map(|decoder| Self { parts, decoder, writers: HashMap::new() })
+        let digests = parts.books.are_kept();
+        decoder.map(|decoder| Self { parts, replay: None, decoder, writers: HashMap::new(), digests })
+    }
+
+    /// Says that the records are read for a replay: what fails is a letter of its own.
+    #[must_use]
+    pub fn for_replay(self, id: &str) -> Self {
+        Self { replay: Some(id.to_owned()), ..self }
     }
 
     /// Makes the rows of a page, whose records arrived in one hour.
     pub async fn prepare(&mut self, source: &SourceShard, page: &Page) -> Result<Made, Halt> {
+        self.prepare_some(source, page, |batch, places| Ok((batch, places))).await
+    }
+
+    /// Makes the rows of those records of a page that `choose` leaves; the others are counted as others.
+    pub async fn prepare_some(
+        &mut self,
+        source: &SourceShard,
+        page: &Page,
+        choose: impl FnOnce(RecordBatch, Vec<SequenceNumber>) -> Result<(RecordBatch, Vec<SequenceNumber>), ArrowError>,
+    ) -> Result<Made, Halt> {
         let (mut letters, mut counts) = (Vec::new(), Counts::default());
-        let (batch, places) = self.decode(source, page, &mut letters, &mut counts)?;
+        let (batch, mut places) = self.decode(source, page, &mut letters, &mut counts)?;
+        let batch = match batch {
+            None => None,
+            Some(batch) => {
+                let all = batch.num_rows() as u64;
+                let chosen = choose(batch, places).map_err(|error| Halt::Columns(error.to_string()))?;
+                let (batch, left) = chosen;
+                places = left;
+                counts.others += all - batch.num_rows() as u64;
+                Some(batch)
+            }
+        };
         let rows = match batch {
             Some(batch) => self.transform(source, batch, &places, page, &mut letters).await?,
             None => None,
@@ -103,7 +136,9 @@ impl Preparer {
                 Ok(record) => record,
                 Err(error) => return Err(Halt::Columns(format!("shard {}: {error}", source.id))),
             };
-            counts.read.add(digest(record.body));
+            if self.digests {
+                counts.read.add(digest(record.body));
+            }
             if source.only.is_some() && source.only.as_deref() != record.key {
                 counts.others += 1;
                 continue;
@@ -165,8 +200,11 @@ impl Preparer {
         let target = format!("table/{}", self.parts.name);
         let place = (record.sequence, record.arrived_at);
         let letter = Letter::of_record(&self.parts.env, log, place, target, cause, error, record.body.to_vec());
-        let letter = Letter { fingerprint: Some(record.fingerprint), ..letter };
-        letter.redriven(record.key)
+        let letter = Letter { fingerprint: Some(record.fingerprint), ..letter }.redriven(record.key);
+        match &self.replay {
+            Some(replay) => letter.replayed(replay),
+            None => letter,
+        }
     }
 }
 

@@ -8,10 +8,11 @@ use arrow::array::RecordBatch;
 use tokio::sync::{mpsc, watch};
 use weir_ledger::Counts;
 use weir_log::ReadError;
+use weir_table::SourceId;
 use weir_types::{Hour, SequenceNumber};
 
 use super::prepare::{Halt, Preparer};
-use super::{Parts, Trouble};
+use super::{OnRepeat, Parts, Told, Trouble, Work};
 use crate::dead::Letter;
 
 /// What one page asks for, in bytes.
@@ -20,9 +21,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Rows of one page, and how far it read its shard.
-pub(super) struct Prepared {
-    /// Which of the sources.
-    pub source: usize,
+pub(crate) struct Prepared {
+    pub by: By,
     pub from: SequenceNumber,
     pub next: SequenceNumber,
     /// The hour in which the records arrived; none: they were gone before they could be read.
@@ -32,12 +32,21 @@ pub(super) struct Prepared {
     /// None if the page gave no rows.
     pub rows: Option<RecordBatch>,
     pub letters: Vec<Letter>,
+    pub on_repeat: OnRepeat,
+}
+
+/// Who has read a page.
+pub(crate) enum By {
+    /// The pipeline's own reader, from this one of its sources.
+    Reader(usize),
+    /// A replay, which has places of its own in the table and is told what became of the page.
+    Replay { source: SourceId, told: mpsc::UnboundedSender<Told> },
 }
 
 pub(super) struct Reader {
     parts: Arc<Parts>,
     next: Vec<SequenceNumber>,
-    batches: mpsc::Sender<Prepared>,
+    work: mpsc::Sender<Work>,
     trouble: Arc<Trouble>,
     stopping: watch::Receiver<bool>,
 }
@@ -46,11 +55,11 @@ impl Reader {
     pub fn new(
         parts: Arc<Parts>,
         next: Vec<SequenceNumber>,
-        batches: mpsc::Sender<Prepared>,
+        work: mpsc::Sender<Work>,
         trouble: Arc<Trouble>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        Self { parts, next, batches, trouble, stopping }
+        Self { parts, next, work, trouble, stopping }
     }
 
     pub async fn run(mut self) {
@@ -89,7 +98,7 @@ impl Reader {
                 () = wait => {}
                 _ = stopping.wait_for(|stop| *stop) => return,
             }
-            if self.batches.is_closed() {
+            if self.work.is_closed() {
                 return;
             }
         }
@@ -118,8 +127,9 @@ impl Reader {
                 self.parts.lost.fetch_add(lost, Ordering::Relaxed);
                 // The table's place moves too, so that queries don't wait for what can't come, and a restart is past it.
                 let (rows, letters, counts) = (None, Vec::new(), Counts::default());
-                let gone = Prepared { source: index, from, next: to, hour: None, counts, rows, letters };
-                let _ = self.batches.send(gone).await;
+                let (by, on_repeat) = (By::Reader(index), parts.sources[index].on_repeat);
+                let gone = Prepared { by, from, next: to, hour: None, counts, rows, letters, on_repeat };
+                let _ = self.work.send(Work::Page(Box::new(gone))).await;
                 self.next[index] = to;
                 return Ok(true);
             }
@@ -128,21 +138,30 @@ impl Reader {
         if page.is_empty() {
             return Ok(false);
         }
+        #[cfg(test)]
+        if parts.skip_page.swap(false, Ordering::Relaxed) {
+            self.next[index] = page.end();
+            return Ok(true);
+        }
         // An hour is an account: what a function makes of records of two could not be told apart.
         let page = page.of_one_hour();
-        parts
-            .books
-            .shards
-            .note(shard, &page)
-            .map_err(|error| Halt::Columns(format!("{}: {error}", shard.log().name())))?;
-        let hour = page.hour();
-        let made = preparer.prepare(&parts.sources[index], &page).await?;
-        let next = page.end();
-        self.trouble.of_reader(None);
-        // A closed channel ends the loop in `run`.
-        let (counts, rows, letters) = (made.counts, made.rows, made.letters);
-        let _ = self.batches.send(Prepared { source: index, from, next, hour, counts, rows, letters }).await;
-        self.next[index] = next;
+        if parts.books.are_kept() {
+            let noted = parts.books.shards.note(shard, &page);
+            noted.map_err(|error| Halt::Columns(format!("{}: {error}", shard.log().name())))?;
+        }
+        let source = &parts.sources[index];
+        let pages = page.split_by(|block| source.on_repeat_of(block));
+        let pages = pages.map_err(|error| Halt::Columns(format!("{}: {error}", shard.log().name())))?;
+        for (on_repeat, page) in pages {
+            let (from, next, hour) = (self.next[index], page.end(), page.hour());
+            let made = preparer.prepare(source, &page).await?;
+            self.trouble.of_reader(None);
+            let (by, counts, rows, letters) = (By::Reader(index), made.counts, made.rows, made.letters);
+            let prepared = Prepared { by, from, next, hour, counts, rows, letters, on_repeat };
+            // A closed channel ends the loop in `run`.
+            let _ = self.work.send(Work::Page(Box::new(prepared))).await;
+            self.next[index] = next;
+        }
         Ok(true)
     }
 }

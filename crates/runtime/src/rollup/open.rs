@@ -84,9 +84,9 @@ async fn one(
     let TableSource::Rollup(rollup) = plan.source else { unreachable!("the caller chose rollups") };
     let source = tables.get(&rollup.source).expect(known).clone();
     // The table's own columns, as they are stored: what the plan knows of them is older where the table has grown wider.
-    let columns = compute::columns(&source.table.columns(), &rollup.source_columns);
+    let columns = compute::columns(&source.table.columns_to_be(), &rollup.source_columns);
     let lookups = around.lookups.columns();
-    let failed = |source| StartError::Function { function: format!("of table `{}`", plan.name), source };
+    let failed = |source| StartError::Rollup { table: plan.name.clone(), source };
     let planned = Rollup::plan(&rollup.sql, (source.name.as_str(), &columns), lookups).map_err(failed)?;
     let mut spec = Spec::new(plan.name.clone(), planned.output());
     spec.partition_by = tables::partition_by(&plan.partition_by);
@@ -111,7 +111,6 @@ async fn one(
         table: Arc::new(table),
         store,
         lookups: around.lookups.clone(),
-        digests: super::Digests::default(),
         queries: around.queries.within(TIME, u64::MAX),
         turns: turns.clone(),
         freshness: plan.freshness,

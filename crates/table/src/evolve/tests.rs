@@ -138,6 +138,16 @@ fn what_lists_maps_and_records_hold_follows_too() {
 }
 
 #[test]
+fn a_whole_number_that_becomes_a_float_is_a_double_and_keeps_its_digits() {
+    let has = schema(vec![field("n", DataType::Int64)]);
+    let wants = schema(vec![field("n", DataType::Float32)]);
+    let plan = plan(&has, &wants, &Evolution::default()).unwrap();
+    assert_eq!(plan.columns.field(0).data_type(), &DataType::Float64);
+    let again = self::plan(&plan.columns, &wants, &Evolution::default()).unwrap();
+    assert!(!again.rewrites(), "a double holds every float");
+}
+
+#[test]
 fn numbers_become_what_avro_makes_of_them() {
     let has = schema(vec![field("n", DataType::Int64)]);
     let wants = schema(vec![field("n", DataType::Float64)]);

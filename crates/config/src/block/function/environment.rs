@@ -1,4 +1,4 @@
-//! `environment = { LEVEL = "info", TOKEN = secret("TOKEN") }`: the only place that a secret may stand in.
+//! `environment = { LEVEL = "info", TOKEN = secret("TOKEN") }`: secrets may stand in it.
 
 use std::collections::BTreeMap;
 

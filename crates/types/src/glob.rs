@@ -1,11 +1,11 @@
-//! Which files a block is about, by their paths.
+//! Which files are meant, by their paths.
 //!
 //! `*` is any run of characters but `/`, `**` any run, `?` one character but `/`; everything else stands for itself. The
 //! work is bounded by the product of both lengths, whatever the pattern.
 
 /// A pattern, read once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Glob {
+pub struct Glob {
     parts: Vec<Part>,
 }
 

@@ -8,12 +8,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StringBuilder};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
-/// Columns of a lookup.
-const COLUMNS_MAX: usize = 1024;
+use crate::rows::type_name;
+use crate::source::COLUMNS_MAX;
+
+/// Characters of a value that an error shows.
+const SHOWN_CHARS_MAX: usize = 64;
 
 /// CSV that is not a table.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,30 @@ pub enum CsvError {
         /// The line, from 1.
         line: u64,
     },
+    /// A file with another header than the files before it.
+    #[error("the header names the columns {found}, and the files before it have {expected}")]
+    OtherHeader {
+        /// Of the files before.
+        expected: String,
+        /// Of this one.
+        found: String,
+    },
+    /// More rows than the lookup may have.
+    #[error("there are more than {rows_max} rows, the lookup's `rows_max`")]
+    TooManyRows {
+        /// The most.
+        rows_max: u64,
+    },
+    /// A value that does not fit the type that its column has.
+    #[error("column `{name}` is {wanted}, and {value} is not")]
+    Misfit {
+        /// The column.
+        name: String,
+        /// Its type.
+        wanted: String,
+        /// The first value that does not fit.
+        value: String,
+    },
     /// Text beyond what one column can hold.
     #[error("column `{name}` has more than 2 GiB of text")]
     TooLong {
@@ -70,29 +97,109 @@ pub enum CsvError {
 /// # Errors
 /// See [`CsvError`].
 pub fn read_csv(bytes: &[u8], null: Option<&str>) -> Result<RecordBatch, CsvError> {
-    let mut reader = ::csv::ReaderBuilder::new().from_reader(bytes);
-    let names = header(reader.headers().map_err(|error| refused(&error))?)?;
-    let mut columns: Vec<StringBuilder> = names.iter().map(|_| StringBuilder::new()).collect();
-    let mut row = ::csv::StringRecord::new();
-    while reader.read_record(&mut row).map_err(|error| refused(&error))? {
-        for ((value, column), name) in row.iter().zip(&mut columns).zip(&names) {
-            if value.is_empty() || Some(value) == null {
-                column.append_null();
-            } else if column.values_slice().len() + value.len() > i32::MAX as usize {
-                return Err(CsvError::TooLong { name: name.clone() });
-            } else {
-                column.append_value(value);
+    let mut texts = Texts::default();
+    texts.add(bytes, null, u64::MAX)?;
+    texts.finish(None)
+}
+
+/// The rows of one or several files, as texts.
+#[derive(Default)]
+pub(crate) struct Texts {
+    names: Vec<String>,
+    columns: Vec<StringBuilder>,
+    pub(crate) rows: u64,
+}
+
+impl Texts {
+    /// Adds a file's rows. All files have the same header.
+    pub(crate) fn add(&mut self, bytes: &[u8], null: Option<&str>, rows_max: u64) -> Result<(), CsvError> {
+        let mut reader = ::csv::ReaderBuilder::new().from_reader(bytes);
+        let names = header(reader.headers().map_err(|error| refused(&error))?)?;
+        if self.columns.is_empty() {
+            self.columns = names.iter().map(|_| StringBuilder::new()).collect();
+            self.names = names;
+        } else if self.names != names {
+            return Err(CsvError::OtherHeader { expected: self.names.join(", "), found: names.join(", ") });
+        }
+        let mut row = ::csv::StringRecord::new();
+        while reader.read_record(&mut row).map_err(|error| refused(&error))? {
+            self.rows += 1;
+            if self.rows > rows_max {
+                return Err(CsvError::TooManyRows { rows_max });
+            }
+            for ((value, column), name) in row.iter().zip(&mut self.columns).zip(&self.names) {
+                if value.is_empty() || Some(value) == null {
+                    column.append_null();
+                } else if column.values_slice().len() + value.len() > i32::MAX as usize {
+                    return Err(CsvError::TooLong { name: name.clone() });
+                } else {
+                    column.append_value(value);
+                }
             }
         }
+        Ok(())
     }
-    let columns: Vec<ArrayRef> = columns.into_iter().map(|mut column| typed(column.finish())).collect();
-    let fields: Vec<Field> = names
-        .into_iter()
-        .zip(&columns)
-        .map(|(name, column)| Field::new(name, column.data_type().clone(), true))
-        .collect();
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-        .expect("the fields were made from the columns, which got a value for each row"))
+
+    /// Returns the rows in types: those of `wanted` where it has the column, and else the first that fits.
+    pub(crate) fn finish(self, wanted: Option<&Schema>) -> Result<RecordBatch, CsvError> {
+        let mut fields = Vec::new();
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        for (name, mut texts) in self.names.into_iter().zip(self.columns) {
+            let column = match wanted.and_then(|wanted| wanted.field_with_name(&name).ok()) {
+                Some(field) => typed_as(texts.finish(), field.data_type()).map_err(|value| CsvError::Misfit {
+                    wanted: type_name(field.data_type()),
+                    value,
+                    name: name.clone(),
+                })?,
+                None => typed(texts.finish()),
+            };
+            fields.push(Field::new(name, column.data_type().clone(), true));
+            columns.push(column);
+        }
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+            .expect("the fields were made from the columns, which got a value for each row"))
+    }
+}
+
+/// Gives texts a type that was told from other rows, or said. The error is the first value that does not fit.
+fn typed_as(texts: StringArray, wanted: &DataType) -> Result<ArrayRef, String> {
+    if *wanted == DataType::Utf8 {
+        return Ok(Arc::new(texts));
+    }
+    let fits: Fits = match wanted {
+        DataType::Boolean => |text| text == "true" || text == "false",
+        DataType::Int32 | DataType::Int64 => is_integer,
+        DataType::Float64 => is_decimal,
+        DataType::Date32 => is_date,
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => |text| is_time(text) && has_offset(text),
+        DataType::Timestamp(TimeUnit::Microsecond, None) => |text| is_time(text) && !has_offset(text),
+        _ => |_| true,
+    };
+    let misfit = || texts.iter().flatten().find(|text| !fits(text)).map(shortened);
+    if let Some(value) = misfit() {
+        return Err(value);
+    }
+    let exact = CastOptions { safe: false, ..CastOptions::default() };
+    cast_exact(&(Arc::new(texts) as ArrayRef), wanted, &exact)
+}
+
+/// Casts texts, and names the first that can't be.
+fn cast_exact(texts: &ArrayRef, wanted: &DataType, exact: &CastOptions<'_>) -> Result<ArrayRef, String> {
+    cast_with_options(texts, wanted, exact).map_err(|error| {
+        let lenient = CastOptions { safe: true, ..exact.clone() };
+        let values = texts.as_string::<i32>();
+        let culprit = cast_with_options(texts, wanted, &lenient).ok().and_then(|cast| {
+            (0..values.len()).find(|row| values.is_valid(*row) && cast.is_null(*row)).map(|row| values.value(row))
+        });
+        culprit.map_or_else(|| error.to_string(), shortened)
+    })
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("`{}...`", &text[..end]),
+        None => format!("`{text}`"),
+    }
 }
 
 fn header(record: &::csv::StringRecord) -> Result<Vec<String>, CsvError> {
@@ -247,6 +354,37 @@ mod tests {
         assert_eq!(error(b"a,a\n1,2\n"), "the header names column `a` twice");
         assert_eq!(error(b"a,b\n1,\"2\n3\"\n4\n"), "line 4 has 1 values, and the header names 2 columns");
         assert_eq!(error(b"a,b\n1,2\n3,\xff\n"), "line 3 is not UTF-8");
+    }
+
+    #[test]
+    fn columns_keep_the_types_that_they_had() {
+        let read = |text: &str, wanted: &Schema| {
+            let mut texts = Texts::default();
+            texts.add(text.as_bytes(), None, 10).unwrap();
+            texts.finish(Some(wanted))
+        };
+        let known = read_csv(b"id,rate,note\n1,1.5,a\n", None).unwrap().schema();
+        let later = read("id,rate,note\n2,3,7\n", &known).unwrap();
+        assert_eq!(later.schema(), known);
+        let error = read("id,rate,note\n007,3,7\n", &known).unwrap_err().to_string();
+        assert_eq!(error, "column `id` is long, and `007` is not");
+        let decimal = Schema::new(vec![Field::new("rate", DataType::Decimal128(4, 2), true)]);
+        assert_eq!(read("id,rate\n1,1.25\n", &decimal).unwrap().column(1).data_type(), &DataType::Decimal128(4, 2));
+        let error = read("id,rate\n1,x\n", &decimal).unwrap_err().to_string();
+        assert_eq!(error, "column `rate` is decimal(4, 2), and `x` is not");
+    }
+
+    #[test]
+    fn several_files_are_one_table() {
+        let mut texts = Texts::default();
+        texts.add(b"a,b\n1,x\n", None, 3).unwrap();
+        texts.add(b"a,b\nz,y\n", None, 3).unwrap();
+        assert!(matches!(texts.add(b"b,a\n1,2\n", None, 3), Err(CsvError::OtherHeader { .. })));
+        assert!(matches!(texts.add(b"a,b\n1,x\n1,x\n", None, 3), Err(CsvError::TooManyRows { rows_max: 3 })));
+        let mut texts = Texts::default();
+        texts.add(b"a\n1\n", None, 3).unwrap();
+        texts.add(b"a\nz\n", None, 3).unwrap();
+        assert_eq!(types(&texts.finish(None).unwrap()), ["a Utf8"]);
     }
 
     #[test]
