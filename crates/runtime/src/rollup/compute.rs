@@ -14,6 +14,7 @@ use weir_table::{CommitError, Committed, ReplaceError};
 
 use super::Parts;
 use super::stale::{self, Basis, Key, Wanted};
+use crate::lookups::Current;
 
 /// Why a partition was not computed. It is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +49,10 @@ pub(super) struct Look {
 impl Parts {
     /// Looks what is stale.
     pub(super) fn look(&self) -> Look {
-        let lookups = self.lookups.current();
-        let digests = self.digests.of(&lookups, self.planned.reads());
+        let Current { lookups, versions } = self.lookups.now();
+        let digests = self.planned.reads().iter().filter_map(|name| Some((name.as_str(), versions.get(name)?.digest)));
         let source = (&self.source.name, self.source.table.identity());
-        let basis = Basis::new((&self.plan.sql, &self.planned.output()), source, digests.into_iter());
+        let basis = Basis::new((&self.plan.sql, &self.planned.output()), source, digests);
         let (source, own, positions) =
             (self.source.table.partitions(), self.table.partitions(), self.table.positions());
         let wanted = Wanted::look(&self.shape, basis, (&source, &own), &positions);

@@ -110,7 +110,6 @@ async fn one(
         table: Arc::new(table),
         store,
         lookups: around.lookups.clone(),
-        digests: super::Digests::default(),
         queries: around.queries.within(TIME, u64::MAX),
         turns: turns.clone(),
         freshness: plan.freshness,

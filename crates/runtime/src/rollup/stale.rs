@@ -12,6 +12,7 @@
 //! older.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use arrow::datatypes::Schema;
 use weir_config::{PartitionBy, RollupScope};
@@ -104,7 +105,7 @@ impl Basis {
     pub fn new<'a>(
         (sql, columns): (&str, &Schema),
         (source, identity): (&TableName, &str),
-        lookups: impl Iterator<Item = (&'a str, u128)>,
+        lookups: impl Iterator<Item = (&'a str, impl Display)>,
     ) -> Self {
         let mut hash = Xxh3::new();
         hash.update(&SCHEME.to_le_bytes());
@@ -120,7 +121,7 @@ impl Basis {
         }
         for (name, digest) in lookups {
             text(name);
-            text(&format!("{digest:032x}"));
+            text(&digest.to_string());
         }
         Self(hash.digest() & LOW_MAX)
     }

@@ -131,7 +131,6 @@ impl World {
             table: own.table,
             store: own.store,
             lookups: Arc::new(LookupSet::empty(&self.env)),
-            digests: Digests::default(),
             queries: self.queries.within(Duration::from_secs(60), u64::MAX),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             freshness: Duration::ZERO,
