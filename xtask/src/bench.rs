@@ -32,7 +32,7 @@ enum Peer {
     Moto,
 }
 
-const PARTS: [Part; 11] = [
+const PARTS: &[Part] = &[
     Part::new("log", "weir-log", "log_bench", "The local log"),
     Part::new("schema", "weir-schema", "schema_bench", "Records to Avro and to columns"),
     Part::new("function", "weir-function", "function_bench", "SQL functions"),
@@ -41,6 +41,7 @@ const PARTS: [Part; 11] = [
     Part { peer: Peer::Redis, ..Part::new("queue", "weir-queue", "queue_bench", "Queues") },
     Part { peer: Peer::Moto, ..Part::new("sqs", "weir-sqs", "sqs_bench", "Queues through the SQS API") },
     Part::new("lambda", "weir-lambda", "lambda_bench", "Lambda handlers"),
+    Part::new("replay", "weir-runtime", "replay_bench", "Replays, beside a fresh ingest from the log"),
     Part::new("ledger", "weir-runtime", "ledger_bench", "The ledger: ingest with and without"),
     Part::new("rollup", "weir-runtime", "rollup_bench", "A rollup after a change in one of its partitions"),
     Part::new("server", "weir-server", "server_bench", "The built server, from outside"),
@@ -169,7 +170,7 @@ fn write_results() -> anyhow::Result<()> {
          same machine. What they mean, and what was tried: [NOTES.md](NOTES.md).\n\n",
     );
     writeln!(text, "Machine: {}\n", machine())?;
-    for part in &PARTS {
+    for part in PARTS {
         let path = root().join("bench/parts").join(format!("{}.json", part.name));
         let Ok(json) = std::fs::read_to_string(&path) else { continue };
         let value: Value = serde_json::from_str(&json).with_context(|| format!("read {}", path.display()))?;

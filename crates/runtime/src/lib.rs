@@ -13,6 +13,7 @@
 //! together; a query sees every record that was acknowledged before it began.
 
 mod archive;
+mod compaction;
 mod dead;
 mod door;
 mod exhausted;
@@ -45,7 +46,7 @@ pub use door::{
     BodyError, DOOR_BYTES_MAX, DeliverError, Delivery, Encoding, Failed, Format, NoRoom, Place, REFUSALS_LISTED_MAX,
     Refusal, Report, SILENCE_MAX, UnknownEncoding, UnknownFormat,
 };
-pub use files::{Glob, HearError, NotificationError};
+pub use files::{HearError, NotificationError};
 pub use folder::{Folder, FolderError};
 pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
 pub use ledger::{BookError, Checked, Depth as LedgerDepth, Keeping as LedgerKeeping, LedgerError, LedgerReport};

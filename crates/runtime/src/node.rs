@@ -24,6 +24,7 @@ use weir_types::{
 };
 
 use crate::archive::{self, Archives};
+use crate::compaction::Compactions;
 use crate::dead::{self, ACTIONS, Actions, DEAD_LETTERS, DeadLetters};
 use crate::door::Room;
 use crate::files::{self, Files, OpenFiles};
@@ -275,6 +276,7 @@ pub struct Node {
     room: Room,
     pub(crate) queries: weir_query::Engine,
     books: Arc<Books>,
+    compactions: Compactions,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -462,6 +464,7 @@ impl Node {
             replaying,
             queries,
             books,
+            compactions: Compactions::default(),
             tasks: Mutex::default(),
         });
         node.start_parking();
@@ -601,6 +604,10 @@ impl Node {
 
     pub(crate) fn archives(&self) -> &Archives {
         &self.archives
+    }
+
+    pub(crate) fn compactions(&self) -> &Compactions {
+        &self.compactions
     }
 
     pub(crate) fn dead_letters(&self) -> &DeadLetters {

@@ -48,6 +48,8 @@ const PARTS_AT_ONCE: usize = 4;
 /// A change of columns that waits for its files, as a table remembers it.
 pub(crate) struct Waiting {
     pub(crate) changes: Vec<ColumnChange>,
+    /// The columns that there will be.
+    pub(crate) columns: SchemaRef,
     pub(crate) done: AtomicU64,
 }
 
@@ -63,6 +65,13 @@ impl Table {
             bytes: files.iter().map(|file| file.size).sum(),
             done: waiting.done.load(Ordering::Relaxed).min(files.len() as u64),
         })
+    }
+
+    /// Returns the columns that the table will have when it takes rows: those that it has, unless files have to be rewritten
+    /// first.
+    pub fn columns_to_be(&self) -> SchemaRef {
+        let state = self.state();
+        state.waiting.as_ref().map_or_else(|| state.columns.clone(), |waiting| waiting.columns.clone())
     }
 
     /// Writes the files anew for the columns that the table was opened with, if they need it. Readers see the old columns
@@ -115,6 +124,7 @@ impl Table {
         if !plan.rewrites() {
             return Ok(false);
         }
+        let columns = plan.columns.clone();
         let rewrites: Vec<ColumnChange> = plan.changes.into_iter().filter(ColumnChange::rewrites).collect();
         if self.spec.evolution.rewriting == Rewriting::Refused {
             // A default is the one thing that is of use without.
@@ -127,7 +137,7 @@ impl Table {
                 }),
             };
         }
-        self.state().waiting = Some(Arc::new(Waiting { changes: rewrites, done: AtomicU64::new(0) }));
+        self.state().waiting = Some(Arc::new(Waiting { changes: rewrites, columns, done: AtomicU64::new(0) }));
         Ok(true)
     }
 

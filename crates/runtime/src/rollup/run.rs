@@ -13,6 +13,8 @@ use crate::pipeline::chain;
 
 /// Partitions that are computed before it looks again which are stale, and which are newest.
 const ROUND_MAX: usize = 64;
+/// How often it is looked whether the columns are what they should be.
+const COLUMNS_LOOK: Duration = Duration::from_secs(1);
 /// How often it looks without being woken: lookups that have new contents wake nobody.
 const LOOK: Duration = Duration::from_secs(10);
 /// The wait before a partition that failed is tried again; it doubles.
@@ -58,7 +60,23 @@ pub(super) async fn run(parts: Arc<Parts>, mut stop: watch::Receiver<bool>) {
     }
 }
 
+/// Waits until the source has the columns that the SQL was planned for, and lets the own files follow theirs.
+async fn settle_columns(parts: &Parts) {
+    loop {
+        let trouble = match parts.source.table.reshaping() {
+            Some(reshaping) => Some(format!("it waits for table `{}`: {reshaping}", parts.source.name)),
+            None => parts.table.reshape().await.err().map(|error| crate::pipeline::chain(&error)),
+        };
+        if trouble.is_none() {
+            return parts.progress.set_trouble(None);
+        }
+        parts.progress.set_trouble(trouble);
+        parts.env.sleep(parts.env.jitter(COLUMNS_LOOK)).await;
+    }
+}
+
 async fn work(parts: &Parts) {
+    settle_columns(parts).await;
     let mut source = parts.source.table.watch();
     let mut asked = parts.asked.subscribe();
     let mut failures = Failures::new();

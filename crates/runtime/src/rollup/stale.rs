@@ -31,7 +31,6 @@ pub(super) type Key = (Option<i32>, Option<u8>);
 /// How the partitions of a source map to those of a rollup.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
-    pub source: TableName,
     pub scope: RollupScope,
     /// How the rollup is partitioned.
     pub by: PartitionBy,
@@ -196,7 +195,7 @@ mod tests {
 
     fn shape(by: PartitionBy) -> Shape {
         let scope = RollupScope::Partition(weir_function::rollup::Derivation::default());
-        Shape { source: "clicks".parse().unwrap(), scope, by }
+        Shape { scope, by }
     }
 
     fn basis(sql: &str) -> Basis {

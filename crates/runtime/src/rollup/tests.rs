@@ -125,7 +125,7 @@ impl World {
             name: own.name.clone(),
             plan,
             planned,
-            shape: Shape { source: source.name.clone(), scope, by },
+            shape: Shape { scope, by },
             env: self.env.clone(),
             source: source.clone(),
             table: own.table,

@@ -47,6 +47,10 @@ const BLOCK_BYTES: u64 = 128 << 10;
 const DECODED_BYTES: u64 = 1 << 20;
 /// Bytes of a batch that a merge hands on.
 const MERGED_BYTES: u64 = 2 << 20;
+/// Batches and blocks of a file at least.
+const FILE_SHARE: u64 = 16;
+/// Bytes of a block at least.
+const BLOCK_BYTES_MIN: u64 = 4096;
 /// Batches between a merge and its encoder, where they run on a thread each.
 const BATCHES_AHEAD: usize = 2;
 
@@ -88,6 +92,11 @@ impl Job {
 
     fn budget(&self) -> u64 {
         self.spec.compact_bytes
+    }
+
+    /// Returns so many bytes, or less where files are to be small: they end between batches, and are cut between blocks.
+    fn share(&self, bytes: u64) -> u64 {
+        (self.spec.target_file_bytes / FILE_SHARE).clamp(BLOCK_BYTES_MIN, bytes)
     }
 
     /// Does it all but the transaction. `target` is told how large files should be.
@@ -223,14 +232,14 @@ impl Job {
         if sorter.rows() > 0 {
             // What is left may stay in memory, unless merging would want for it.
             let stays = runs.is_empty() || sorter.bytes() <= self.budget() / 8;
-            let rows = block_rows(BLOCK_BYTES, sorter.rows() as u64, sorter.bytes());
+            let rows = block_rows(self.share(BLOCK_BYTES), sorter.rows() as u64, sorter.bytes());
             runs.push(if stays { sorter.into_memory(rows) } else { self.spill(&mut sorter)? });
         }
         Ok((runs, ids))
     }
 
     fn spill(&self, sorter: &mut Sorter) -> Result<Run, CompactError> {
-        let rows = block_rows(BLOCK_BYTES, sorter.rows() as u64, sorter.bytes());
+        let rows = block_rows(self.share(BLOCK_BYTES), sorter.rows() as u64, sorter.bytes());
         sorter.spill(&self.scratch, rows)
     }
 
@@ -261,7 +270,7 @@ impl Job {
             let count = (runs.len() - runs_max + 1).clamp(2, runs_max);
             let some: Vec<Run> = runs.drain(..count).collect();
             let mut writer = RunWriter::new(&self.scratch, &self.form)?;
-            let rows = block_rows(BLOCK_BYTES, self.rows, self.decoded());
+            let rows = block_rows(self.share(BLOCK_BYTES), self.rows, self.decoded());
             let mut merge = Merge::of_runs(Around { removed: None, ..self.around(true) }, &some, None, None, rows)?;
             while let Some(batch) = merge.next()? {
                 self.check()?;
@@ -292,7 +301,7 @@ impl Job {
         let least: VecDeque<u128> = units.iter().map(|unit| unit.least).collect();
         // What is open at once was counted before; only what is fetched ahead comes on top.
         let fetch = Fetch::start(target.store.clone(), self.inputs.clone(), units, u64::MAX, |_| 1);
-        let rows = block_rows(MERGED_BYTES, self.rows, self.decoded());
+        let rows = block_rows(self.share(MERGED_BYTES), self.rows, self.decoded());
         let outputs = Outputs::new(target, self.form.clone(), files);
         self.merge_and_encode(outputs, move |job, hand_on| {
             let (inputs, decoder) = (&job.inputs, job.decoder.clone());
@@ -314,7 +323,7 @@ impl Job {
         target: Arc<Target>,
         files: u64,
     ) -> Result<Uploads, (CompactError, Uploads)> {
-        let rows = block_rows(MERGED_BYTES, self.rows, self.decoded());
+        let rows = block_rows(self.share(MERGED_BYTES), self.rows, self.decoded());
         let cuts = cuts(&runs, files);
         let runs = Arc::new(runs);
         let starts = std::iter::once(None).chain(cuts.iter().cloned().map(Some));

@@ -155,7 +155,8 @@ impl Target {
     fn begin(self: &Arc<Self>, sample: &RecordBatch) -> Result<Current, CompactError> {
         let options = Options { row_group_bytes: self.row_group_bytes, sorted_by: &self.order };
         let writer = Writer::compacted(self.columns.clone(), sample, &options).map_err(|source| self.failed(source))?;
-        let mut writer = writer.with_notes(notes(&self.order, Some(self.arrived)));
+        let scheme = (!self.spec.unique_by.is_empty()).then_some(self.scheme.as_str());
+        let mut writer = writer.with_notes(notes(&self.order, scheme, Some(self.arrived)));
         if !self.spec.unique_by.is_empty() {
             writer = writer.with_filter(self.file_rows, &self.scheme);
         }
