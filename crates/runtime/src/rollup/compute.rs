@@ -50,8 +50,7 @@ impl Parts {
     /// Looks what is stale.
     pub(super) fn look(&self) -> Look {
         let Current { lookups, versions } = self.lookups.now();
-        let reads = self.planned.reads().iter();
-        let digests = reads.filter_map(|name| Some((name.as_str(), versions.get(name)?.digest.0)));
+        let digests = self.planned.reads().iter().filter_map(|name| Some((name.as_str(), versions.get(name)?.digest)));
         let source = (&self.source.name, self.source.table.identity());
         let basis = Basis::new((&self.plan.sql, &self.planned.output()), source, digests);
         let (source, own, positions) =

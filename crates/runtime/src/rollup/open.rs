@@ -100,7 +100,7 @@ async fn one(
     let (table, store) = tables::open(&spec, plan.location.as_ref(), around.folder, around.env, witness).await?;
     let booked = around.books.open_table(&table).await;
     booked.map_err(|source| StartError::Books { table: plan.name.to_string(), source })?;
-    let shape = Shape { source: rollup.source.clone(), scope: rollup.scope.clone(), by: plan.partition_by };
+    let shape = Shape { scope: rollup.scope.clone(), by: plan.partition_by };
     let parts = Parts {
         name: plan.name.clone(),
         plan: rollup,
