@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use weir_runtime::Glob;
+use weir_types::Glob;
 
 use super::Format;
 

@@ -28,7 +28,6 @@ mod sweep;
 mod tests;
 mod watch;
 
-pub use self::glob::Glob;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -22,6 +22,7 @@ use weir_table::SourceId;
 use weir_types::{SequenceNumber, ShardId};
 
 use super::counts::Counts;
+use super::into_table::TableWay;
 use super::machine::{Progress, ShardRange};
 use super::pace::Pace;
 use super::replaying::{Context, End, Waited};
@@ -29,7 +30,7 @@ use super::source::Read;
 use super::target::Target;
 use super::times;
 use crate::function::{Counts as FunctionCounts, OpenFunction, REPLAY_SHARD, Replay, consumer};
-use crate::pipeline::{Parts, chain};
+use crate::pipeline::{Parts, Work, chain};
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
 
@@ -51,9 +52,9 @@ pub(super) struct FunctionWay {
     pub catalog: Catalog,
     pub checkpoints: Owner<Checkpoints>,
     /// The tables that it writes to.
-    pub tables: Vec<Arc<Parts>>,
+    pub tables: Vec<TableWay>,
     /// The streams that it writes to, each with the tables that read it.
-    pub behind: Vec<(Arc<Stream>, Vec<Arc<Parts>>)>,
+    pub behind: Vec<(Arc<Stream>, Vec<TableWay>)>,
 }
 
 /// Why a page was not given.
@@ -328,6 +329,8 @@ impl<'a> Giver<'a> {
                 }
             }
             self.context.live.set_counts(self.counts());
+            // Places alone would wait for long.
+            self.way.ask_for_commits();
             if self.context.while_running(self.context.env.sleep(LOOK_EVERY)).await.is_none() {
                 self.note().await;
                 return End::Stopped;
@@ -346,8 +349,22 @@ impl FunctionWay {
         let name = consumer(self.function.plan.name.as_str());
         let carried = self.checkpoints.read(|all| all.get(&name, &log)).map_or(0, |at| at.next.0);
         let source = SourceId::new(log.as_str());
-        let committed = |parts: &Arc<Parts>| parts.table.positions().get(&source).copied().unwrap_or(0);
-        carried >= made.0 && self.tables.iter().all(|parts| committed(parts) >= made.0)
+        let committed = |way: &TableWay| way.parts.table.positions().get(&source).copied().unwrap_or(0);
+        carried >= made.0 && self.tables.iter().all(|way| committed(way) >= made.0)
+    }
+
+    fn all_tables(&self) -> impl Iterator<Item = &TableWay> {
+        self.behind.iter().flat_map(|(_, tables)| tables).chain(&self.tables)
+    }
+
+    /// Asks the tables to commit what they have. One that is busy has its own reasons to.
+    fn ask_for_commits(&self) {
+        for way in self.all_tables().filter(|way| way.parts.table.pending().moved) {
+            if let Some(work) = way.work.upgrade() {
+                // A channel that is full brings rows, and these a commit.
+                let _ = work.try_send(Work::Commit);
+            }
+        }
     }
 
     /// Returns where the streams that it writes to end.
@@ -358,7 +375,8 @@ impl FunctionWay {
 
     /// Tells whether the tables that read those streams have committed up to these places.
     fn is_committed(&self, ends: &[(SourceId, u64)]) -> bool {
-        self.behind.iter().flat_map(|(_, tables)| tables).all(|parts| {
+        self.behind.iter().flat_map(|(_, tables)| tables).all(|way| {
+            let parts = &way.parts;
             let positions = parts.table.positions();
             let reads = |source: &SourceId| parts.sources.iter().any(|shard| shard.source() == *source);
             let read = ends.iter().filter(|(source, _)| reads(source));
@@ -369,8 +387,7 @@ impl FunctionWay {
     /// Counts of the tables' rows that replaced: added, replaced, unchanged, refused.
     fn rows(&self) -> [u64; 4] {
         let sum = |counter: fn(&Parts) -> &AtomicU64| {
-            let tables = self.behind.iter().flat_map(|(_, tables)| tables).chain(&self.tables);
-            tables.map(|parts| counter(parts).load(Ordering::Relaxed)).sum()
+            self.all_tables().map(|way| counter(&way.parts).load(Ordering::Relaxed)).sum()
         };
         [
             sum(|parts| &parts.replayed.added),

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use weir_archive::Archive;
 use weir_env::Env;
 use weir_machine::{Owner, SubmitError};
 use weir_types::{SequenceNumber, ShardId, StreamName};
@@ -23,6 +22,7 @@ use super::pace::Pace;
 use super::rate::Rate;
 use super::source::{Archived, Source};
 use super::target::Target;
+use crate::archive::Archives;
 use crate::node::Node;
 use crate::pipeline::chain;
 use crate::schemas::Catalog;
@@ -236,6 +236,13 @@ impl Shared {
         live
     }
 
+    /// Says why a worker has ended that can't be started again by now.
+    fn tell(&self, key: &(String, Target), trouble: &str) {
+        if let Some(live) = self.live.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
+            live.set_trouble(Some(trouble.to_owned()));
+        }
+    }
+
     fn pace(&self, id: &str) -> Arc<Pace> {
         let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
         paces.entry(id.to_owned()).or_default().clone()
@@ -303,17 +310,12 @@ impl Node {
             times: replaying.times.clone(),
             ways: super::resolve::ways(self),
             streams: self.streams().iter().map(|(name, stream)| (name.clone(), stream.clone())).collect(),
-            archives: self.open_archives(),
+            archives: self.archives().clone(),
             catalog: self.registry().clone(),
             held: BTreeSet::new(),
         };
         let task = tokio::spawn(supervisor.run(replaying.stop.subscribe()));
         *replaying.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
-    }
-
-    /// Returns the archives of streams that have one.
-    pub(crate) fn open_archives(&self) -> BTreeMap<StreamName, Arc<Archive>> {
-        BTreeMap::new()
     }
 }
 
@@ -324,7 +326,7 @@ struct Supervisor {
     times: BTreeMap<StreamName, String>,
     ways: BTreeMap<Target, Way>,
     streams: BTreeMap<StreamName, Arc<OpenStream>>,
-    archives: BTreeMap<StreamName, Arc<Archive>>,
+    archives: Archives,
     catalog: Catalog,
     /// What is worked on, or can't be before the next start.
     held: BTreeSet<(String, Target)>,
@@ -362,6 +364,9 @@ impl Supervisor {
                 Err(error) => {
                     let run = of_worker.remove(&error.id());
                     tracing::error!(?run, %error, "a replay panicked; the next start goes on with it");
+                    if let Some(key) = run {
+                        self.shared.tell(&key, "it panicked: it goes on when weir is started again");
+                    }
                 }
             }
         }
@@ -378,7 +383,9 @@ impl Supervisor {
             End::Stopped => {
                 self.held.remove(&key);
             }
-            End::Closed => {}
+            End::Closed => {
+                self.shared.tell(&key, "what it works with has ended: it goes on when weir is started again")
+            }
             End::Failed(reason) => {
                 self.held.remove(&key);
                 fail(&self.owner, &self.shared, key.0, reason).await;

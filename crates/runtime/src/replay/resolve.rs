@@ -18,7 +18,7 @@ use super::target::Target;
 use crate::dead::FilterError;
 use crate::function::needs_outbox;
 use crate::node::Node;
-use crate::pipeline::Parts;
+use crate::pipeline::Pipeline;
 use crate::streams::OpenStream;
 
 /// Why nothing can be replayed as it is asked for.
@@ -176,7 +176,7 @@ pub enum ResolveError {
         stream: StreamName,
         /// The cause.
         #[source]
-        source: weir_archive::ReadError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -197,8 +197,7 @@ pub(super) fn ways(node: &Node) -> BTreeMap<Target, Way> {
     let mut ways = BTreeMap::new();
     for (name, pipeline) in node.pipelines() {
         if matches!(feed(node, name), Feed::Straight(_) | Feed::Sql(..)) {
-            let way = TableWay { parts: pipeline.parts().clone(), work: pipeline.work(), commits: pipeline.commits() };
-            ways.insert(Target::Table(name.clone()), Way::Table(way));
+            ways.insert(Target::Table(name.clone()), Way::Table(way_into(pipeline)));
         }
     }
     for (name, function) in node.functions() {
@@ -213,7 +212,7 @@ pub(super) fn ways(node: &Node) -> BTreeMap<Target, Way> {
             stream: stream.clone(),
             catalog: node.registry().clone(),
             checkpoints: node.checkpoints().clone(),
-            tables: tables.map(|(_, pipeline)| pipeline.parts().clone()).collect(),
+            tables: tables.map(|(_, pipeline)| way_into(pipeline)).collect(),
             behind: behind(node, &function.plan),
         };
         ways.insert(Target::Function(name.clone()), Way::Function(way));
@@ -221,8 +220,12 @@ pub(super) fn ways(node: &Node) -> BTreeMap<Target, Way> {
     ways
 }
 
+fn way_into(pipeline: &Pipeline) -> TableWay {
+    TableWay { parts: pipeline.parts().clone(), work: pipeline.work(), commits: pipeline.commits() }
+}
+
 /// Returns the streams that a function writes to, each with the tables that read it.
-fn behind(node: &Node, plan: &FunctionPlan) -> Vec<(Arc<Stream>, Vec<Arc<Parts>>)> {
+fn behind(node: &Node, plan: &FunctionPlan) -> Vec<(Arc<Stream>, Vec<TableWay>)> {
     let streams = plan.outputs.iter().filter_map(|output| match &output.to {
         To::Stream(stream) => node.stream(stream),
         To::Table(_) | To::Queue(_) => None,
@@ -230,7 +233,7 @@ fn behind(node: &Node, plan: &FunctionPlan) -> Vec<(Arc<Stream>, Vec<Arc<Parts>>
     let reads = |stream: &StreamName| {
         let readers = node.pipelines().values();
         let readers = readers.filter(|pipeline| pipeline.sources().iter().any(|source| source.stream.name() == stream));
-        readers.map(|pipeline| pipeline.parts().clone()).collect()
+        readers.map(way_into).collect()
     };
     streams.map(|open| (open.stream.clone(), reads(open.stream.name()))).collect()
 }
@@ -311,7 +314,7 @@ impl Node {
                 Some(time.ok_or_else(|| ResolveError::NoEventTime { stream: stream.clone() })?)
             }
         };
-        let archive = self.open_archives().remove(&stream);
+        let archive = self.archives().get(&stream).cloned();
         let (source, ranges) = match ask.from {
             Origin::Stream => {
                 let ranges = self.replay_ranges(&open, &window, archive.is_some()).await?;
@@ -321,7 +324,8 @@ impl Node {
                 let archive = archive.ok_or_else(|| ResolveError::NoArchive { stream: stream.clone() })?;
                 let archive = Archived::new(archive, self.registry().clone(), &window);
                 let ranges = archive.ranges().await;
-                let ranges = ranges.map_err(|source| ResolveError::Archive { stream: stream.clone(), source })?;
+                let ranges =
+                    ranges.map_err(|error| ResolveError::Archive { stream: stream.clone(), source: error.into() })?;
                 (Source::Archive(Arc::new(archive)), ranges)
             }
         };

@@ -11,6 +11,7 @@ use weir_stream::{Page, Record, Stream};
 use weir_types::{SequenceNumber, ShardId, Timestamp};
 
 use super::machine::{ShardRange, Window};
+use crate::archive::OpenArchive;
 use crate::schemas::Catalog;
 
 /// What is asked of an archive to find one record, in bytes.
@@ -43,6 +44,8 @@ pub(super) enum PageError {
     Log(ReadError),
     #[error(transparent)]
     Archive(weir_archive::ReadError),
+    #[error("the archive is not open{}", trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default())]
+    NotOpen { trouble: Option<String> },
     #[error("register the schema of archived records")]
     Register(#[from] weir_machine::SubmitError),
 }
@@ -98,7 +101,7 @@ impl Source {
 
 /// An archive, read by one run.
 pub(super) struct Archived {
-    archive: Arc<Archive>,
+    archive: Arc<OpenArchive>,
     catalog: Catalog,
     /// Times of arrival that are meant.
     since: Option<Timestamp>,
@@ -114,15 +117,19 @@ struct Open {
 }
 
 impl Archived {
-    pub fn new(archive: Arc<Archive>, catalog: Catalog, window: &Window) -> Self {
+    pub fn new(archive: Arc<OpenArchive>, catalog: Catalog, window: &Window) -> Self {
         let (since, until) = if window.event_time { (None, None) } else { (window.since, window.until) };
         Self { archive, catalog, since, until, open: tokio::sync::Mutex::default() }
     }
 
+    fn opened(&self) -> Result<Arc<Archive>, PageError> {
+        self.archive.get().ok_or_else(|| PageError::NotOpen { trouble: self.archive.trouble() })
+    }
+
     /// Returns, per shard, the archived records that arrived within the window.
-    pub async fn ranges(&self) -> Result<Vec<ShardRange>, weir_archive::ReadError> {
+    pub async fn ranges(&self) -> Result<Vec<ShardRange>, PageError> {
         let mut ranges = Vec::new();
-        let shards = self.archive.stats().written_to;
+        let shards = self.opened()?.stats().written_to;
         for (shard, end) in (0..).map(ShardId).zip(shards) {
             let Some(end) = end else { continue };
             let to = match self.until {
@@ -136,13 +143,9 @@ impl Archived {
     }
 
     /// Finds the first archived record of a shard that arrived at a time or later.
-    async fn first_since(
-        &self,
-        shard: ShardId,
-        since: Option<Timestamp>,
-    ) -> Result<Option<SequenceNumber>, weir_archive::ReadError> {
+    async fn first_since(&self, shard: ShardId, since: Option<Timestamp>) -> Result<Option<SequenceNumber>, PageError> {
         let selection = Selection { since, shards: Some(vec![shard]), ..Selection::default() };
-        let mut reader = self.archive.read(selection, OnDamage::Stop).await?;
+        let mut reader = self.opened()?.read(selection, OnDamage::Stop).await?;
         while let Some(page) = reader.next(FIND_BYTES).await? {
             if let Some(record) = page.records().next() {
                 return Ok(Some(record.sequence));
@@ -163,7 +166,7 @@ impl Archived {
         let (mut reader, left) = match known {
             Some(Open { reader, page }) if page.start() <= from && from < page.end() => (reader, Some(page)),
             Some(Open { reader, page }) if page.end() == from => (reader, None),
-            _ => (self.archive.read(self.selection(range, from), OnDamage::Stop).await?, None),
+            _ => (self.opened()?.read(self.selection(range, from), OnDamage::Stop).await?, None),
         };
         let (page, lost) = match left {
             Some(page) => (page.starting_at(from), 0),
@@ -195,6 +198,7 @@ impl Archived {
 
     /// Registers schemas that an archive has, and this node does not know: it may be younger than its archive.
     async fn learn(&self, records: impl Iterator<Item = ArchivedRecord<'_>>) -> Result<(), PageError> {
+        let stream = self.opened()?.spec().stream.clone();
         let mut known = None;
         for record in records {
             if known == Some(record.fingerprint) {
@@ -205,7 +209,7 @@ impl Archived {
             if self.catalog.by_fingerprint(record.fingerprint).is_some() {
                 continue;
             }
-            let subject = format!("archive.{}-value", self.archive.spec().stream);
+            let subject = format!("archive.{stream}-value");
             let subject: weir_types::SubjectName = subject.parse().expect("a stream's name and more are a subject");
             // They were written: whether they would be taken today is not the question.
             self.catalog.set_compatibility(Some(subject.clone()), Compatibility::None).await?;

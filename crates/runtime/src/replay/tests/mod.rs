@@ -1,5 +1,6 @@
 //! Replays of whole nodes, over crashes.
 
+mod from_archive;
 mod into_function;
 mod into_table;
 mod refused;
