@@ -330,7 +330,10 @@ fn tables() {
             ("a row to keep that is none", &[("buckets      = 4", "keep = \"latest\"")]),
             (
                 "the last row without id",
-                &[("  id     = [\"carrier\", \"flight\", \"time_hour\"]\n", ""), ("buckets      = 4", "keep = \"last\"")],
+                &[
+                    ("  id     = [\"carrier\", \"flight\", \"time_hour\"]\n", ""),
+                    ("buckets      = 4", "keep = \"last\""),
+                ],
             ),
             (
                 "a stream that no table can hold",
