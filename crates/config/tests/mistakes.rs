@@ -327,10 +327,13 @@ fn tables() {
             ("compacted too often", &[("buckets      = 4", "compact = \"1ms\"")]),
             ("sorted by a column that is not there", &[("buckets      = 4", "sort_by = [\"carier\"]")]),
             ("sorted by a column twice", &[("buckets      = 4", "sort_by = [\"flight\", \"flight\"]")]),
-            ("a row to keep that is none", &[("buckets      = 4", "keep = \"latest\"")]),
+            ("a row to keep that is none", &[("buckets      = 4", "keep = \"drop\"")]),
             (
                 "the last row without id",
-                &[("  id     = [\"carrier\", \"flight\", \"time_hour\"]\n", ""), ("buckets      = 4", "keep = \"last\"")],
+                &[
+                    ("  id     = [\"carrier\", \"flight\", \"time_hour\"]\n", ""),
+                    ("buckets      = 4", "keep = \"last\""),
+                ],
             ),
             (
                 "a stream that no table can hold",
