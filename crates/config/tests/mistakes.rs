@@ -327,7 +327,7 @@ fn tables() {
             ("compacted too often", &[("buckets      = 4", "compact = \"1ms\"")]),
             ("sorted by a column that is not there", &[("buckets      = 4", "sort_by = [\"carier\"]")]),
             ("sorted by a column twice", &[("buckets      = 4", "sort_by = [\"flight\", \"flight\"]")]),
-            ("a row to keep that is none", &[("buckets      = 4", "keep = \"latest\"")]),
+            ("a row to keep that is none", &[("buckets      = 4", "keep = \"drop\"")]),
             (
                 "the last row without id",
                 &[
