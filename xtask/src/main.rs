@@ -1,6 +1,7 @@
 //! The project's own tasks: `cargo xtask setup | test | chaos | lint | bench`.
 
 mod bench;
+mod bench_compact;
 mod databases;
 mod handlers;
 mod lint;

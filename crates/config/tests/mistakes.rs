@@ -324,6 +324,17 @@ fn tables() {
             ("tags that are no map", &[("buckets      = 4", "tags = [\"team\"]")]),
             ("a tag that is no string", &[("buckets      = 4", "tags = { team = 1 }")]),
             ("a file size out of range", &[("buckets      = 4", "target_file_size = \"1KB\"")]),
+            ("compacted too often", &[("buckets      = 4", "compact = \"1ms\"")]),
+            ("sorted by a column that is not there", &[("buckets      = 4", "sort_by = [\"carier\"]")]),
+            ("sorted by a column twice", &[("buckets      = 4", "sort_by = [\"flight\", \"flight\"]")]),
+            ("a row to keep that is none", &[("buckets      = 4", "keep = \"latest\"")]),
+            (
+                "the last row without id",
+                &[
+                    ("  id     = [\"carrier\", \"flight\", \"time_hour\"]\n", ""),
+                    ("buckets      = 4", "keep = \"last\""),
+                ],
+            ),
             (
                 "a stream that no table can hold",
                 &[

@@ -682,7 +682,7 @@ fn refuse_ahead_of_log(planned: &Planned, table: &Table) -> Result<(), StartErro
     Ok(())
 }
 
-async fn machine<M: weir_machine::Machine>(
+pub(crate) async fn machine<M: weir_machine::Machine>(
     engine: &dyn Engine,
     snapshots: &Snapshots,
     env: &Env,

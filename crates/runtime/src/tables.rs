@@ -40,7 +40,7 @@ pub(crate) struct Planned {
 
 /// Says how a table's columns follow the stream's schema. Of a function's, `passed` names those that it passes on: what it
 /// computes has no past that a schema knows.
-fn evolution(schema: &Schema, passed: Option<&BTreeMap<String, String>>, evolve: Evolve) -> Evolution {
+pub(crate) fn evolution(schema: &Schema, passed: Option<&BTreeMap<String, String>>, evolve: Evolve) -> Evolution {
     let Past { renamed, filled } = past(schema).expect("the plan was checked: its schemas have columns");
     let rewriting = match evolve {
         Evolve::Rewrite => Rewriting::Allowed,

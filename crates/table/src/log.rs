@@ -308,6 +308,11 @@ impl Log {
         Ok(())
     }
 
+    /// Returns the table's folder, if it is a local one.
+    pub(crate) fn local_folder(&self) -> Option<std::path::PathBuf> {
+        (self.root.scheme() == "file").then(|| self.root.to_file_path().ok())?
+    }
+
     /// Returns where in the store a path of the log is.
     pub(crate) fn location(&self, path: &str) -> Result<Path, KernelError> {
         let url = self.root.join(path).map_err(|error| KernelError::generic(format!("path `{path}`: {error}")))?;

@@ -8,7 +8,7 @@ use crate::diagnostic::Report;
 use crate::{CompactionPlan, Diagnostic, Keep, rows};
 
 const EVERY_DEFAULT: Duration = Duration::from_secs(3600);
-const EVERY_MIN: Duration = Duration::from_secs(60);
+const EVERY_MIN: Duration = Duration::from_secs(1);
 const EVERY_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 const KEEP: [(&str, Keep); 2] = [("first", Keep::First), ("last", Keep::Last)];
 

@@ -97,6 +97,19 @@ pub(crate) struct LookupSet {
 }
 
 impl LookupSet {
+    /// Returns a set of none.
+    #[cfg(test)]
+    pub fn empty(env: &Env) -> Self {
+        Self {
+            env: env.clone(),
+            snapshots: Snapshots::new(Arc::new(object_store::memory::InMemory::new())),
+            lookups: BTreeMap::new(),
+            columns: BTreeMap::new(),
+            current: RwLock::default(),
+            readings: Semaphore::new(1),
+        }
+    }
+
     /// Returns the rows as they are now.
     pub fn current(&self) -> Arc<Lookups> {
         self.now().lookups

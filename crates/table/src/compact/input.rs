@@ -22,11 +22,12 @@ use super::order::{Order, head};
 use crate::columns;
 use crate::error::FileError;
 use crate::file::DataFile;
+use crate::filter;
 use crate::reader::{Reader, failed};
 
 /// Footer entry: the columns that the rows are sorted by, as JSON; nulls first, as [`Order`] has it.
 pub(crate) const SORTED_KEY: &str = "weir.sorted_by";
-/// Footer entry: the scheme of ids (see [`crate::filter::SCHEME_KEY`]), if none of them is in another file that has this entry.
+/// Footer entry: the scheme of ids (see [`filter::SCHEME_KEY`]), if none of them is in another file that has this entry.
 /// Not the filter's own entry: files of other writers that are rewritten get filters, and keep their repeats.
 const UNIQUE_KEY: &str = "weir.unique_by";
 /// Footer entry: when the newest of the files arrived that a compaction made this one of, in milliseconds since 1970.
@@ -59,6 +60,8 @@ pub(crate) struct Input {
     pub(crate) is_unique: bool,
     /// When its newest row came.
     pub(crate) arrived: Timestamp,
+    /// The wrapping sum of its ids, if it says so.
+    pub(crate) sum: Option<u128>,
     /// The ordinal of its first row.
     pub(crate) first: u64,
 }
@@ -79,7 +82,9 @@ impl Input {
         let arrived = value(ARRIVED_KEY).and_then(|text| text.parse().ok()).map_or(file.modified, Timestamp);
         let is_sorted = order.columns().is_empty() || sorted.is_some_and(|columns| columns == order.columns());
         let is_unique = value(UNIQUE_KEY) == Some(scheme);
-        Ok(Self { file, metadata, is_sorted, is_unique, arrived, first: 0 })
+        let has_ids = value(filter::SCHEME_KEY) == Some(scheme);
+        let sum = value(filter::SUM_KEY).filter(|_| has_ids).and_then(|sum| u128::from_str_radix(sum, 16).ok());
+        Ok(Self { file, metadata, is_sorted, is_unique, arrived, sum, first: 0 })
     }
 
     /// Returns the bytes that its rows take when decoded, about.

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Memory is the budget of the settings, whatever the files' size, and a row group per file that is being encoded. What goes
-//! out is what came in less the repeats: that is counted before anything is committed.
+//! out is what came in less the repeats: rows are counted, and the sums of ids compared, before anything is committed.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,6 +123,16 @@ impl Job {
             false => self.clone().write_runs(runs, removed, target, files).await,
         };
         let made = self.finish(uploads, kept, store.as_ref()).await?;
+        let sums: Option<Vec<u128>> = self.inputs.iter().map(|input| input.sum).collect();
+        let written = made.iter().fold(0u128, |sum, one| sum.wrapping_add(one.tally.sum));
+        if gone == 0
+            && let Some(sums) = sums
+            && !self.spec.unique_by.is_empty()
+            && sums.into_iter().fold(0, u128::wrapping_add) != written
+        {
+            delete(store.as_ref(), made.iter().map(|one| one.add.file.location.clone()).collect()).await;
+            return Err(CompactError::Sum { table: self.spec.name.clone() });
+        }
         Ok(Outcome { made, removed: gone, spilled: self.scratch.written() })
     }
 

@@ -292,7 +292,7 @@ impl Table {
         let removes: HashSet<String> = files.iter().map(|file| file.path.clone()).collect();
         let removes = Arc::new(removes);
         let (mut adds, mut under_way, mut filters) = (Vec::new(), Vec::new(), Vec::new());
-        for Made { add, filter, under_way: one } in made {
+        for Made { add, filter, under_way: one, .. } in made {
             filters.push((add.file.path.clone(), filter));
             adds.push(add);
             under_way.push(one);

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use weir_env::Env;
-use weir_types::{TableName, Timestamp};
+use weir_types::{TableName, Tally, Timestamp};
 
 use super::CompactError;
 use super::input::notes;
@@ -66,6 +66,7 @@ pub(crate) struct Target {
 pub(crate) struct Made {
     pub(crate) add: Add,
     pub(crate) filter: Option<Filter>,
+    pub(crate) tally: Tally,
     pub(crate) under_way: UnderWay,
 }
 
@@ -216,11 +217,11 @@ impl Target {
                 parts.finish().await.map_err(failed)?;
             }
         }
-        let Finished { rows, statistics, filter, .. } = *finished;
+        let Finished { rows, tally, statistics, filter, .. } = *finished;
         let times = self.spec.partition_by.column().and_then(|column| statistics.times(&self.columns, column));
         let (place, modified) = (self.place, self.env.now());
         let file = DataFile { location, path, size, rows: Some(rows), place, times, modified };
-        Ok(Made { add: Add { file, statistics }, filter, under_way })
+        Ok(Made { add: Add { file, statistics }, filter, tally, under_way })
     }
 }
 
