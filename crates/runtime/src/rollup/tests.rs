@@ -47,6 +47,11 @@ fn columns() -> SchemaRef {
     ]))
 }
 
+async fn no_lookups(env: &Env) -> Arc<LookupSet> {
+    let snapshots = weir_lookup::Snapshots::new(Arc::new(InMemory::new()));
+    Arc::new(LookupSet::open(env, snapshots, Default::default()).await.unwrap())
+}
+
 /// Rows whose ids and times repeat, some before 1970 and some without a time.
 fn rows(dice: &mut Dice, count: usize) -> RecordBatch {
     let mut rows: Vec<(String, Option<i64>, String, i64)> = Vec::new();
@@ -130,7 +135,7 @@ impl World {
             source: source.clone(),
             table: own.table,
             store: own.store,
-            lookups: Arc::new(LookupSet::empty(&self.env)),
+            lookups: no_lookups(&self.env).await,
             queries: self.queries.within(Duration::from_secs(60), u64::MAX),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             freshness: Duration::ZERO,
