@@ -44,8 +44,12 @@ def archived(server) -> list[dict]:
     return records
 
 
+def state(server) -> dict:
+    return next(stream for stream in server.status()["streams"] if stream["name"] == "events")["archive"]
+
+
 def caught_up(server):
-    archive = server.status()["streams"][0]["archive"]
+    archive = state(server)
     return archive["behind"] == 0 and archive
 
 
@@ -154,6 +158,6 @@ def test_a_planted_fault_is_named_and_nothing_else(serve, project):
     for path in newest.parent.glob(f"{newest.stem}*.avro"):
         path.unlink()
     server.start()
-    until(lambda: server.status()["streams"][0]["archive"]["archived_to"], "the archive did not open")
+    until(lambda: state(server)["archived_to"], "the archive did not open")
     code, findings = verify()
     assert code == 6 and "went_back" in [f["finding"] for f in findings], findings

@@ -286,3 +286,57 @@ def test_a_table_that_only_appends_refuses_a_rewrite_and_names_the_column(trips)
     write(trips.folder, BEFORE, OLD)
     trips.start()
     assert trips.query("select cost from trips")[0]["cost"] == 10
+
+
+def check(server, *arguments):
+    done = subprocess.run(
+        [WEIR, "check", str(server.folder), *arguments], capture_output=True, text=True, timeout=60
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_check_says_before_a_deploy_what_would_change_and_what_would_break_by_name(trips):
+    post(trips, [old(n) for n in range(10)])
+    assert trips.query("select count(*) as n from trips")[0]["n"] == 10
+    write(trips.folder, AFTER, NEW)
+    # While the server runs, its schemas are asked for, and its tables looked at.
+    code, told, _ = check(trips, "--server", trips.url, "--data", str(trips.data))
+    assert code == 0 and 'stream "trips": its schema becomes version 2' in told, told
+    code, told, warned = check(trips, "--data", str(trips.data))
+    assert code == 0 and "--server" in warned, warned
+    assert trips.stop() == 0
+    code, told, _ = check(trips, "--data", str(trips.data))
+    assert code == 0, told
+    for expected in [
+        'stream "trips": its schema becomes version 2',
+        'table "trips": column `cost` is renamed to `price`',
+        'table "trips": column `price` becomes double instead of int',
+        'table "trips": column `site` (text) is added: its default is put into the rows so far',
+        'table "trips": column `gone` is in the rows no more',
+        'table "passed": column `cost` is renamed to `price`',
+        "are rewritten at the next start",
+    ]:
+        assert expected in told, told
+    # A field that must be there, another type, a new name without alias: each with who uses the field.
+    broken = json.loads(json.dumps(NEW))
+    broken["fields"][2].pop("aliases")
+    broken["fields"][4]["type"] = "int"
+    write(trips.folder, AFTER, broken)
+    code, _, told = check(trips, "--data", str(trips.data))
+    assert code == 3 and "`price`" in told and "`city`" in told, told
+    assert 'function "pass"' in told and 'table "trips"' in told and "weir.hcl:" in told, told
+    answer = json.loads(check(trips, "--data", str(trips.data), "--json")[1])
+    assert not answer["ok"] and answer["diagnostics"][0]["line"], answer
+    # What SQL names and the schema lost is named by the plan's own check.
+    write(trips.folder, AFTER.replace("price * 2", "cost * 2"), NEW)
+    code, _, told = check(trips, "--data", str(trips.data))
+    assert code == 3 and "cost" in told and "weir.hcl:" in told, told
+    # Another id.
+    write(trips.folder, AFTER.replace('id     = ["number", "at"]', 'id     = ["number"]'), NEW)
+    code, _, told = check(trips, "--data", str(trips.data))
+    assert code == 3 and "unique_by" in told, told
+    # Nothing was changed by looking.
+    write(trips.folder, BEFORE, OLD)
+    assert len(check(trips, "--data", str(trips.data))[1].splitlines()) == 1
+    trips.start()
+    assert trips.query("select count(*) as n, sum(cost) as s from trips")[0] == {"n": 10, "s": 450}

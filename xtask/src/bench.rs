@@ -28,16 +28,19 @@ enum Peer {
     None,
     /// An example that starts `redis-server`, if it is installed.
     Redis,
+    /// DuckDB and Polars, which compact the same files: see [`crate::bench_compact`].
+    Engines,
     /// moto's server, from PyPI, measured by the part's own example.
     Moto,
 }
 
-const PARTS: [Part; 12] = [
+const PARTS: &[Part] = &[
     Part::new("log", "weir-log", "log_bench", "The local log"),
     Part::new("schema", "weir-schema", "schema_bench", "Records to Avro and to columns"),
     Part::new("function", "weir-function", "function_bench", "SQL functions"),
     Part::new("table", "weir-table", "table_bench", "Tables"),
     Part::new("archive", "weir-archive", "archive_bench", "The archive beside a table"),
+    Part { peer: Peer::Engines, ..Part::new("compact", "weir-table", "compact_bench", "Compaction") },
     Part { peer: Peer::Redis, ..Part::new("queue", "weir-queue", "queue_bench", "Queues") },
     Part { peer: Peer::Moto, ..Part::new("sqs", "weir-sqs", "sqs_bench", "Queues through the SQS API") },
     Part::new("lambda", "weir-lambda", "lambda_bench", "Lambda handlers"),
@@ -76,8 +79,10 @@ pub fn run(name: Option<&str>) -> anyhow::Result<()> {
         if part.name == "server" {
             command.arg(&weir);
         }
-        let mut text = output(&mut command)?;
-        text.push_str(&peer(part)?);
+        let text = match part.peer {
+            Peer::Engines => crate::bench_compact::run(command.get_program().as_ref())?,
+            _ => output(&mut command)? + &peer(part)?,
+        };
         let value = parse(&text).with_context(|| format!("{} printed {text}", part.example))?;
         std::fs::write(
             kept.join(format!("{}.json", part.name)),
@@ -91,7 +96,7 @@ pub fn run(name: Option<&str>) -> anyhow::Result<()> {
 fn peer(part: &Part) -> anyhow::Result<String> {
     let examples = binary("release", "examples")?;
     match part.peer {
-        Peer::None => Ok(String::new()),
+        Peer::None | Peer::Engines => Ok(String::new()),
         Peer::Redis => output(&mut std::process::Command::new(examples.join("redis_peer"))),
         Peer::Moto => {
             let moto = Moto::start()?;
@@ -170,7 +175,7 @@ fn write_results() -> anyhow::Result<()> {
          same machine. What they mean, and what was tried: [NOTES.md](NOTES.md).\n\n",
     );
     writeln!(text, "Machine: {}\n", machine())?;
-    for part in &PARTS {
+    for part in PARTS {
         let path = root().join("bench/parts").join(format!("{}.json", part.name));
         let Ok(json) = std::fs::read_to_string(&path) else { continue };
         let value: Value = serde_json::from_str(&json).with_context(|| format!("read {}", path.display()))?;

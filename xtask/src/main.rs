@@ -1,6 +1,8 @@
 //! The project's own tasks: `cargo xtask setup | test | chaos | lint | bench`.
 
 mod bench;
+mod bench_compact;
+mod databases;
 mod handlers;
 mod lint;
 mod python;
@@ -11,7 +13,8 @@ use anyhow::bail;
 
 const HELP: &str = "cargo xtask <task>
 
-  setup          make the tests' Python environments and compiled handler (pinned, below the user's cache)
+  setup          make the tests' Python environments and compiled handler (pinned, below the user's cache),
+                 and install the databases that lookups are tested with
   test           everything: Rust tests, then real clients and foreign readers from Python
   chaos [MINUTES] kill -9, a failing object store, late and repeated events, and a changing schema, for long (default 10)
   lint           fmt, clippy and docs, with warnings denied
@@ -19,10 +22,16 @@ const HELP: &str = "cargo xtask <task>
                  results: write the page alone)
 ";
 
+fn setup() -> anyhow::Result<()> {
+    python::setup()?;
+    databases::setup()?;
+    handlers::rust().map(drop)
+}
+
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     match (args.next().as_deref(), args.next()) {
-        (Some("setup"), None) => python::setup().and_then(|_| handlers::rust()).map(drop),
+        (Some("setup"), None) => setup(),
         (Some("test"), None) => test::run(),
         (Some("chaos"), minutes) => test::chaos(minutes.as_deref().unwrap_or("10")),
         (Some("lint"), None) => lint::run(),

@@ -30,6 +30,11 @@ pub fn setup() -> anyhow::Result<Pythons> {
     Ok(Pythons { main: environment(MAIN)?, query: environment(QUERY)? })
 }
 
+/// Makes the environment of readers that nobody here wrote, and returns its Python.
+pub fn readers() -> anyhow::Result<PathBuf> {
+    environment(MAIN)
+}
+
 /// Makes the environment of the peers that benchmarks measure, and returns its Python.
 pub fn peers() -> anyhow::Result<PathBuf> {
     environment(PEERS)

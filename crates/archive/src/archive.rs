@@ -119,7 +119,7 @@ impl State {
         behind_closed.max(state.settled).max(state.resume)
     }
 
-    /// Returns what each shard has in an hour that is not closed; with `all`, those without records too.
+    /// Returns what each shard has in an hour that is not closed, those without records in it too.
     pub fn shard_hours(&self, hour: Hour) -> Vec<ShardHour> {
         let noted = self.open.get(&hour);
         let shards = self.shards.iter().enumerate();
@@ -142,6 +142,16 @@ impl State {
                 }
             })
             .collect()
+    }
+
+    /// Returns what an hour that is not closed has; none if it has no chunk.
+    fn open_hour(&self, hour: Hour) -> Option<HourSummary> {
+        self.open.get(&hour)?;
+        let mut shards = self.shard_hours(hour);
+        shards.retain(|shard| shard.totals.chunks > 0);
+        let mut totals = Totals::default();
+        shards.iter().for_each(|shard| totals.add(shard.totals));
+        Some(HourSummary { hour, closed: false, shards, totals })
     }
 
     /// Returns where a shard's first chunk of a later hour begins, if it has one.
@@ -218,19 +228,14 @@ impl Archive {
     pub async fn manifests(&self, from: Hour, to: Hour) -> Result<Vec<HourSummary>, ReadError> {
         let mut summaries = Vec::new();
         for hour in self.hours(from, to).await? {
-            if let Some(manifest) = self.hour_manifest(hour).await? {
+            // The state first: an hour that is closed in between has its manifest then.
+            if let Some(open) = self.state().open_hour(hour) {
+                summaries.push(open);
+            } else if let Some(manifest) = self.hour_manifest(hour).await? {
                 let HourManifest { hour, shards, totals, .. } = manifest;
                 summaries.push(HourSummary { hour, closed: true, shards, totals });
-                continue;
             }
-            let shards = self.state().shard_hours(hour);
-            let shards: Vec<ShardHour> = shards.into_iter().filter(|shard| shard.totals.chunks > 0).collect();
-            let mut totals = Totals::default();
-            shards.iter().for_each(|shard| totals.add(shard.totals));
             // A folder may have files of a chunk that is not whole, and no more.
-            if !shards.is_empty() {
-                summaries.push(HourSummary { hour, closed: false, shards, totals });
-            }
         }
         Ok(summaries)
     }

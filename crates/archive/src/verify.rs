@@ -146,8 +146,8 @@ impl Archive {
         };
         let mut verdict = Verdict::default();
         self.state().went_back.iter().for_each(|back| verdict.find(Finding::WentBack(*back)));
-        let kept = |hour: &Hour| self.state().retained.is_none_or(|retained| *hour >= retained.from);
-        let hours: Vec<Hour> = self.store.hours().await?.into_iter().filter(|hour| *hour <= to && kept(hour)).collect();
+        let hours: Vec<Hour> =
+            self.store.hours().await?.into_iter().filter(|hour| *hour <= to && self.keeps(*hour)).collect();
         let (before_these, hours) = hours.split_at(hours.partition_point(|hour| *hour < from));
         let (mut last, mut ends) = self.verify_from(before_these.last().copied()).await?;
         for hour in hours {
@@ -156,7 +156,7 @@ impl Archive {
             last = link.or(last);
             verdict.hours += 1;
             // Retention has come to it in between.
-            if !kept(hour) {
+            if !self.keeps(*hour) {
                 verdict.findings.truncate(found);
             }
         }
@@ -165,6 +165,11 @@ impl Archive {
             verdict.read = Some(self.verify_records(from, to, &mut verdict).await?);
         }
         Ok(verdict)
+    }
+
+    /// Says whether retention has left an hour.
+    fn keeps(&self, hour: Hour) -> bool {
+        self.state().retained.is_none_or(|retained| hour >= retained.from)
     }
 
     /// Returns what the hour before the first that is looked at says: its link, and where its shards end.
@@ -236,7 +241,10 @@ impl Archive {
                 }
             }
             (Some(previous), Some(last)) if previous.hour > last.hour => {
-                verdict.find(Finding::HourGone { hour: previous.hour.to_string() });
+                // Retention may have come to it in between.
+                if self.keeps(previous.hour) {
+                    verdict.find(Finding::HourGone { hour: previous.hour.to_string() });
+                }
             }
             (previous, Some(last)) => {
                 let named = previous.map_or("none".to_owned(), |previous| previous.hour.to_string());
@@ -294,10 +302,16 @@ impl Archive {
             let shard = chunk.shard;
             verify_place(shard, chunk.first, chunk.end, ends, verdict);
             for part in &chunk.parts {
-                let file = place::file(&self.store.root, hour, shard, &part.file).to_string();
-                match files.get(&file) {
-                    Some((found, _)) if *found != part.bytes => {
-                        verdict.find(Finding::Size { path: file.clone(), found: *found, expected: part.bytes });
+                let path = place::file(&self.store.root, hour, shard, &part.file);
+                let file = path.to_string();
+                let size = match files.get(&file) {
+                    Some((size, _)) => Some(*size),
+                    // A listing of many pages may have passed its place before it was put.
+                    None => self.store.size(&path).await?,
+                };
+                match size {
+                    Some(found) if found != part.bytes => {
+                        verdict.find(Finding::Size { path: file.clone(), found, expected: part.bytes });
                     }
                     Some(_) => {}
                     None => verdict.find(Finding::Missing { path: file.clone() }),
@@ -344,7 +358,7 @@ impl Archive {
     ) {
         if let Some(closed) = before.closed.filter(|closed| closed.hour <= to)
             && last.is_none_or(|last| last.hour < closed.hour)
-            && self.state().retained.is_none_or(|retained| closed.hour >= retained.from)
+            && self.keeps(closed.hour)
         {
             verdict.find(Finding::HourGone { hour: closed.hour.to_string() });
         }

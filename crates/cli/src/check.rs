@@ -1,10 +1,12 @@
 //! `weir check`: is the configuration right?
 
+mod compare;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use weir_config::{Diagnostic, Inputs, Plan};
+use weir_config::{Diagnostic, Inputs, Plan, Severity};
 use weir_runtime::Folder;
 
 use crate::exit::Exit;
@@ -30,11 +32,15 @@ pub struct Args {
     /// The folder with `weir.hcl`
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// The data folder, where lookups have their snapshots [default: DIR/.weir]
+    /// The data folder, where lookups have their snapshots; the plan is compared with the tables that are there, and with the
+    /// schemas too if it is named [default: DIR/.weir]
     #[arg(long, value_name = "PATH", env = "WEIR_DATA")]
     data: Option<PathBuf>,
     #[command(flatten)]
     vars: VarArgs,
+    /// Compare with the schemas of a server that runs
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
     /// Print what was found as JSON
     #[arg(long)]
     json: bool,
@@ -43,19 +49,32 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<Exit> {
     let data = data_folder(&args.dir, args.data.as_deref());
     let loaded = load(&args.dir, &args.vars, &data);
+    let compared = match &loaded {
+        Ok(plan) => compare::compare(plan, &data, args.data.is_some(), args.server.as_deref())?,
+        Err(_) => compare::Compared::default(),
+    };
+    let refused = compared.refused.iter().any(|found| found.severity == Severity::Error);
     if args.json {
         let found = match &loaded {
             Ok(plan) => &plan.warnings,
             Err(found) => found,
         };
-        let listed: Vec<_> = found.iter().map(as_json).collect();
-        let text = serde_json::json!({ "ok": loaded.is_ok(), "diagnostics": listed });
+        let ok = loaded.is_ok() && !refused;
+        let listed: Vec<_> = found.iter().chain(&compared.refused).map(as_json).collect();
+        let text = serde_json::json!({ "ok": ok, "diagnostics": listed, "changes": compared.changes });
         output::data(&format!("{text}\n"))?;
-        return Ok(if loaded.is_ok() { Exit::Done } else { Exit::Configuration });
+        return Ok(if ok { Exit::Done } else { Exit::Configuration });
     }
     match loaded {
         Ok(plan) => {
             show(&plan.warnings);
+            show(&compared.refused);
+            for change in &compared.changes {
+                output::data(&format!("{change}\n"))?;
+            }
+            if refused {
+                return Ok(Exit::Configuration);
+            }
             let counts = [
                 (plan.streams.len(), "stream"),
                 (plan.queues.len(), "queue"),

@@ -2,6 +2,7 @@
 
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::Value;
+use weir_types::Timestamp;
 
 use crate::client::{self, Client, ServerArgs};
 use crate::exit::Exit;
@@ -98,12 +99,10 @@ fn shown(answer: &Value) -> String {
     out.push('\n');
     let line = |label: &str, value: String| format!("{label:<11}{value}\n");
     out.push_str(&line("from", text(&lookup["source"])));
-    out.push_str(&line(
-        "read",
-        format!("{} (the same until {})", text(&lookup["loaded_at"]), text(&lookup["confirmed_at"])),
-    ));
+    let read = format!("{} (the same until {})", time(&lookup["loaded_at"]), time(&lookup["confirmed_at"]));
+    out.push_str(&line("read", read));
     if !lookup["next_at"].is_null() {
-        out.push_str(&line("next", text(&lookup["next_at"])));
+        out.push_str(&line("next", time(&lookup["next_at"])));
     }
     if let Some(failing) = lookup["failing"].as_str() {
         out.push_str(&line("failing", failing.to_owned()));
@@ -114,7 +113,11 @@ fn shown(answer: &Value) -> String {
     out
 }
 
-/// Times are told as they are written in JSON: as texts or numbers.
+/// Times are milliseconds in JSON.
+fn time(value: &Value) -> String {
+    value.as_i64().map_or_else(|| text(value), |ms| Timestamp(ms).to_string())
+}
+
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

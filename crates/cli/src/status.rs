@@ -2,11 +2,14 @@
 
 use clap::Args as ClapArgs;
 use serde_json::Value;
-use weir_types::ByteSize;
+use weir_types::{ByteSize, Timestamp};
 
 use crate::client::{self, Client, ServerArgs};
 use crate::exit::Exit;
 use crate::output;
+
+/// Partitions of a table that are shown; the query `select * from weir.partitions` shows all.
+const PARTITIONS_SHOWN: usize = 5;
 
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -41,6 +44,32 @@ fn bytes(value: &Value) -> String {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+/// The newest partitions of a table that has any.
+fn partition_rows(table: &Value) -> Vec<Vec<String>> {
+    let partitions = table["partitions"].as_array().cloned().unwrap_or_default();
+    let partitions = partitions.iter().filter(|partition| partition["day"].is_string()).take(PARTITIONS_SHOWN);
+    let rows = partitions.map(|partition| {
+        let hour = partition["hour"].as_u64().map(|hour| format!(" {hour:02}h")).unwrap_or_default();
+        let yes = |name: &str| partition[name].as_bool().unwrap_or_default();
+        let state = match (yes("is_final"), yes("is_compact")) {
+            (true, true) => "final, compact",
+            (true, false) => "final",
+            (false, true) => "open, compact",
+            (false, false) => "open",
+        };
+        vec![
+            format!("{} {}{hour}", text(&table["name"]), text(&partition["day"])),
+            number(&partition["files"]),
+            number(&partition["small_files"]),
+            partition["rows"].as_u64().map_or_else(|| "unknown".to_owned(), output::count),
+            bytes(&partition["bytes"]),
+            partition["final_after"].as_i64().map_or_else(|| "never".to_owned(), |at| Timestamp(at).to_string()),
+            state.to_owned(),
+        ]
+    });
+    rows.collect()
 }
 
 fn render(status: &Value) -> String {
@@ -133,6 +162,12 @@ fn render(status: &Value) -> String {
         out.push_str(&output::table(&header, rows));
         out.push('\n');
     }
+    let partitions: Vec<Vec<String>> = tables.iter().flat_map(partition_rows).collect();
+    if !partitions.is_empty() {
+        let header = ["partition", "files", "small", "rows", "bytes", "final after", "state"];
+        out.push_str(&output::table(&header, partitions));
+        out.push('\n');
+    }
     let rollups: Vec<&Value> = tables.iter().filter(|table| table["rollup"].is_object()).collect();
     if !rollups.is_empty() {
         let rows = rollups.iter().map(|table| {
@@ -187,6 +222,9 @@ fn render(status: &Value) -> String {
         }
         if let Some(trouble) = table["trouble"].as_str() {
             out.push_str(&format!("table {} stands still: {trouble}\n", text(&table["name"])));
+        }
+        if let Some(trouble) = table["compaction_trouble"].as_str() {
+            out.push_str(&format!("table {} is not compacted: {trouble}\n", text(&table["name"])));
         }
     }
     let ledger = &status["ledger"];

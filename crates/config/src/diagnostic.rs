@@ -31,20 +31,24 @@ pub struct Diagnostic {
 const LINE_CHARS_MAX: usize = 120;
 
 impl Diagnostic {
-    pub(crate) fn error(message: impl Into<String>) -> Self {
+    /// An error without a place.
+    pub fn error(message: impl Into<String>) -> Self {
         Self { severity: Severity::Error, message: message.into(), place: None, hint: None }
     }
 
-    pub(crate) fn warning(message: impl Into<String>) -> Self {
+    /// A warning without a place.
+    pub fn warning(message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(message) }
     }
 
-    pub(crate) fn at(mut self, place: Place) -> Self {
+    /// The same at a place.
+    pub fn at(mut self, place: Place) -> Self {
         self.place = Some(place);
         self
     }
 
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    /// The same with what to do.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }

@@ -48,8 +48,8 @@ pub use inputs::{Inputs, SECRET_PREFIX};
 pub use load::load;
 pub use place::{Place, Source};
 pub use plan::{
-    ArchivePlan, BadRows, BatchPlan, Body, DeadLetterPlan, EnvironmentValue, Evolve, FifoPlan, FilesContent,
-    FilesFormat, FilesPlan, FilesStart, FunctionPlan, HandlerPlan, LookupPlan, Network, On, OutputPlan, PartitionBy,
-    Plan, QueuePlan, RefreshPlan, RetryPlan, RollupPlan, RollupScope, Rule, RuntimePlan, SchedulePlan, Start,
-    StreamPlan, TablePlan, TableSource, To, VariablePlan,
+    ArchivePlan, BadRows, BatchPlan, Body, CompactionPlan, DeadLetterPlan, EnvironmentValue, Evolve, FifoPlan,
+    FilesContent, FilesFormat, FilesPlan, FilesStart, FunctionPlan, HandlerPlan, Keep, LookupPlan, Network, On,
+    OutputPlan, PartitionBy, Plan, QueuePlan, RefreshPlan, RetryPlan, RollupPlan, RollupScope, Rule, RuntimePlan,
+    SchedulePlan, Start, StreamPlan, TablePlan, TableSource, To, VariablePlan,
 };

@@ -11,8 +11,8 @@ use hcl_edit::structure::{Block, Structure};
 use weir_types::TableName;
 
 use crate::block::{
-    Attributes, KINDS, KINDS_LATER, Shape, files as files_block, function, lookup, noun, queue, rollup, schedule,
-    stream, table, variable,
+    Attributes, KINDS, KINDS_LATER, Shape, archive, files as files_block, function, lookup, noun, queue, rollup,
+    schedule, stream, table, variable,
 };
 use crate::diagnostic::Report;
 use crate::eval::{Evaluator, Scope};
@@ -229,6 +229,7 @@ fn check(dir: &Path, inputs: &Inputs, blocks: &Blocks<'_>, report: &mut Report) 
         Some(function::read(&declared.open(&scope, &function::SHAPE, report), name, &around, report))
     });
     flow::check(&functions, &queues, report);
+    archive::check(&streams, report);
     let around = table::Around { names: &names, streams: &streams, files: &files, functions: &functions };
     let mut rollups = Vec::new();
     let mut tables: Known<_> = of_kind("table", declared, report, |declared, name, report| {

@@ -149,6 +149,27 @@ pub enum Evolve {
     Append,
 }
 
+/// Which of the rows with one id stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// The first that came.
+    #[default]
+    First,
+    /// The last.
+    Last,
+}
+
+/// How a table's files are compacted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompactionPlan {
+    /// How often a partition that changed is rebuilt.
+    pub every: Duration,
+    /// The columns that rows are sorted by; none: they stay as they arrived.
+    pub sort_by: Vec<String>,
+    /// Which of the rows with one id stays.
+    pub keep: Keep,
+}
+
 /// A `table` block.
 #[derive(Debug)]
 pub struct TablePlan {
@@ -181,6 +202,8 @@ pub struct TablePlan {
     pub location: Option<Url>,
     /// The size that merged files should have; none: the table's own default.
     pub target_file_size: Option<ByteSize>,
+    /// How its files are compacted.
+    pub compaction: CompactionPlan,
     /// What becomes of its files when its columns change.
     pub evolve: Evolve,
     /// Tags by name.

@@ -189,6 +189,8 @@ fn streams() {
     );
 }
 
+const LOOKUP_FILE: &str = "file    = \"airlines.csv\"";
+
 #[test]
 fn lookups() {
     check(
@@ -196,9 +198,40 @@ fn lookups() {
         &table(&[
             ("no file", &[("  file    = \"airlines.csv\"\n", "")]),
             ("a file that is not there", &[("\"airlines.csv\"", "\"airline.csv\"")]),
-            ("a file of another format", &[("\"airlines.csv\"", "\"airlines.parquet\"")]),
+            ("a file of another format", &[("\"airlines.csv\"", "\"flight.avsc\"")]),
             ("a row that is too short", &[("\"airlines.csv\"", "\"short.csv\"")]),
+            ("a pattern that nothing matches", &[("\"airlines.csv\"", "\"air/*.csv\"")]),
             ("refreshed too often", &[("refresh = \"5m\"", "refresh = \"1ms\"")]),
+            ("refreshed in two ways", &[("refresh = \"5m\"", "refresh = \"5m\"\n  schedule = \"rate(5 minutes)\"")]),
+            ("a schedule that never comes", &[("refresh = \"5m\"", "schedule = \"at(5 minutes)\"")]),
+            ("a type that is none", &[("refresh = \"5m\"", "columns = { carrier = \"text\" }")]),
+            ("a column that is not there", &[("refresh = \"5m\"", "columns = { carier = \"string\" }")]),
+            ("a type that does not fit", &[("refresh = \"5m\"", "columns = { carrier = \"long\" }")]),
+            ("a key that is no column", &[("refresh = \"5m\"", "key = \"carier\"")]),
+            ("larger than allowed", &[("refresh = \"5m\"", "rows_max = 1")]),
+            ("a file and a database", &[("refresh = \"5m\"", "database = \"mysql://weir@db/shop\"")]),
+            ("a query of a file", &[("refresh = \"5m\"", "query = \"select 1\"")]),
+            ("a database without a query", &[(LOOKUP_FILE, "database = \"mysql://weir@db/shop\"")]),
+            (
+                "a database's null",
+                &[(LOOKUP_FILE, "database = \"mysql://weir@db/shop\"\n  query = \"select 1\"\n  null = \"NA\"")],
+            ),
+            ("a database that is none", &[(LOOKUP_FILE, "database = \"http://db\"\n  query = \"select 1\"")]),
+            (
+                "a password in the URL",
+                &[(LOOKUP_FILE, "database = \"mysql://weir:hunter2@db/shop\"\n  query = \"select 1\"")],
+            ),
+            (
+                "a password in plain text",
+                &[(
+                    LOOKUP_FILE,
+                    "database = \"mysql://weir@db/shop\"\n  password = \"hunter2\"\n  query = \"select 1\"",
+                )],
+            ),
+            (
+                "a database that does not answer",
+                &[(LOOKUP_FILE, "database = \"mysql://weir@127.0.0.1:1/shop\"\n  query = \"select 1\"")],
+            ),
             ("a lookup named input", &[("lookup \"airlines\"", "lookup \"input\""), ("airlines a", "input a")]),
         ]),
     );
@@ -291,6 +324,17 @@ fn tables() {
             ("tags that are no map", &[("buckets      = 4", "tags = [\"team\"]")]),
             ("a tag that is no string", &[("buckets      = 4", "tags = { team = 1 }")]),
             ("a file size out of range", &[("buckets      = 4", "target_file_size = \"1KB\"")]),
+            ("compacted too often", &[("buckets      = 4", "compact = \"1ms\"")]),
+            ("sorted by a column that is not there", &[("buckets      = 4", "sort_by = [\"carier\"]")]),
+            ("sorted by a column twice", &[("buckets      = 4", "sort_by = [\"flight\", \"flight\"]")]),
+            ("a row to keep that is none", &[("buckets      = 4", "keep = \"latest\"")]),
+            (
+                "the last row without id",
+                &[
+                    ("  id     = [\"carrier\", \"flight\", \"time_hour\"]\n", ""),
+                    ("buckets      = 4", "keep = \"last\""),
+                ],
+            ),
             (
                 "a stream that no table can hold",
                 &[

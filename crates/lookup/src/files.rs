@@ -22,7 +22,7 @@ use crate::error::LoadError;
 pub(crate) const FILES_MAX: usize = 10_000;
 
 /// A file this young may change again without its time telling so.
-const YOUNG_MICROS: i64 = 2_000_000;
+const YOUNG_MS: i64 = 2000;
 
 /// How rows stand in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,7 +218,7 @@ impl Listing {
         let mut hash = Xxh3::new();
         for Found { meta, .. } in &self.found {
             let micros = meta.last_modified.timestamp_micros();
-            if meta.e_tag.is_none() && now.0.saturating_sub(micros) < YOUNG_MICROS || is_young(meta, now) {
+            if is_young(meta, now) {
                 return None;
             }
             let etag = meta.e_tag.as_deref().unwrap_or_default();
@@ -255,9 +255,11 @@ impl Listing {
     }
 }
 
-/// Local ETags are made of the time, whose steps may be as long as a write takes.
+/// Local ETags are made of the time, whose steps may be as long as a write takes. Without an ETag there is the time alone, by
+/// somebody else's clock.
 fn is_young(meta: &ObjectMeta, now: Timestamp) -> bool {
-    (0..YOUNG_MICROS).contains(&now.0.saturating_sub(meta.last_modified.timestamp_micros()))
+    let age = now.0.saturating_sub(meta.last_modified.timestamp_millis());
+    age < YOUNG_MS && (age >= 0 || meta.e_tag.is_none())
 }
 
 fn open(files: &Files) -> Result<(Arc<dyn ObjectStore>, ObjectPath), LocationError> {
@@ -302,3 +304,6 @@ pub(crate) fn unpack(place: &str, bytes: Bytes, bytes_max: u64) -> Result<Bytes,
         false => Ok(unpacked.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@
 //! together; a query sees every record that was acknowledged before it began.
 
 mod archive;
+mod compaction;
 mod dead;
 mod door;
 mod exhausted;
@@ -24,6 +25,7 @@ mod lookups;
 mod node;
 mod opening;
 mod pipeline;
+mod preview;
 mod query;
 mod replay;
 mod rollup;
@@ -51,6 +53,7 @@ pub use function::{DeployFailed, InvokeFailed, Invoked, OutboxError};
 pub use ledger::{BookError, Checked, Depth as LedgerDepth, Keeping as LedgerKeeping, LedgerError, LedgerReport};
 pub use lookups::{LookupError, RefreshFailed};
 pub use node::{CloseError, Handlers, Node, Options, StartError};
+pub use preview::{StreamPreview, TablePreview, is_in_use, preview_stream, preview_streams, preview_tables};
 pub use query::QueryFailed;
 pub use replay::{
     ACTIVE_MAX as REPLAYS_ACTIVE_MAX, Ask as ReplayAsk, Counts as ReplayCounts, Destination, DestinationError,

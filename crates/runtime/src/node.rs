@@ -24,6 +24,7 @@ use weir_types::{
 };
 
 use crate::archive::{self, Archives};
+use crate::compaction::Compactions;
 use crate::dead::{self, ACTIONS, Actions, DEAD_LETTERS, DeadLetters};
 use crate::door::Room;
 use crate::files::{self, Files, OpenFiles};
@@ -191,6 +192,15 @@ pub enum StartError {
         #[source]
         source: object_store::Error,
     },
+    /// A rollup's SQL does not fit what it reads now.
+    #[error("the SQL of table `{table}`")]
+    Rollup {
+        /// The table.
+        table: TableName,
+        /// The cause.
+        #[source]
+        source: SqlError,
+    },
     /// Rollups are made of each other.
     #[error("table `{table}` is made of itself, by way of others")]
     RollupLoop {
@@ -266,6 +276,7 @@ pub struct Node {
     room: Room,
     pub(crate) queries: weir_query::Engine,
     books: Arc<Books>,
+    compactions: Compactions,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -453,6 +464,7 @@ impl Node {
             replaying,
             queries,
             books,
+            compactions: Compactions::default(),
             tasks: Mutex::default(),
         });
         node.start_parking();
@@ -594,6 +606,10 @@ impl Node {
         &self.archives
     }
 
+    pub(crate) fn compactions(&self) -> &Compactions {
+        &self.compactions
+    }
+
     pub(crate) fn dead_letters(&self) -> &DeadLetters {
         &self.dead_letters
     }
@@ -666,7 +682,7 @@ fn refuse_ahead_of_log(planned: &Planned, table: &Table) -> Result<(), StartErro
     Ok(())
 }
 
-async fn machine<M: weir_machine::Machine>(
+pub(crate) async fn machine<M: weir_machine::Machine>(
     engine: &dyn Engine,
     snapshots: &Snapshots,
     env: &Env,

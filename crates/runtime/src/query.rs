@@ -9,7 +9,7 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, FieldRef};
 use object_store::ObjectStore;
 use weir_query::{Answer, File, QueryError, ScalarValue as Scalar, Source};
-use weir_table::{BUCKET_COLUMN, DAY_COLUMN, HOUR_COLUMN, Table};
+use weir_table::{BUCKET_COLUMN, CommitError, DAY_COLUMN, HOUR_COLUMN, Table};
 use weir_types::SequenceNumber;
 
 use crate::node::Node;
@@ -24,6 +24,15 @@ pub enum QueryFailed {
     /// A system table could not be read.
     #[error(transparent)]
     System(#[from] crate::system::SystemTableError),
+    /// Rows that take others' places could not be committed, and only committed ones show.
+    #[error("commit what table `{table}` has replaced, so that the query sees it")]
+    Commit {
+        /// The table.
+        table: String,
+        /// Why.
+        #[source]
+        source: CommitError,
+    },
     /// A table has not come as far as what was acknowledged.
     #[error(
         "table `{table}` is {behind} records behind what was acknowledged, and did not catch up within {}{}",
@@ -84,13 +93,26 @@ impl Node {
         let reached = |applied: &Vec<SequenceNumber>| applied.iter().zip(&target).all(|(at, target)| at >= target);
         let waited = self.queries.limits().time;
         match self.env().within(waited, applied.wait_for(reached)).await {
+            Some(Ok(_)) => {}
+            _ => return Err(self.behind(name, pipeline)),
+        }
+        // Rows that take the place of committed ones show once they are committed.
+        if pipeline.table().pending().hidden == 0 {
+            return Ok(());
+        }
+        match self.env().within(waited, pipeline.table().commit()).await {
             Some(Ok(_)) => Ok(()),
-            _ => Err(QueryFailed::Behind {
-                table: name.to_owned(),
-                behind: pipeline.behind(),
-                waited,
-                trouble: pipeline.trouble(),
-            }),
+            Some(Err(source)) => Err(QueryFailed::Commit { table: name.to_owned(), source }),
+            None => Err(self.behind(name, pipeline)),
+        }
+    }
+
+    fn behind(&self, name: &str, pipeline: &Pipeline) -> QueryFailed {
+        QueryFailed::Behind {
+            table: name.to_owned(),
+            behind: pipeline.behind(),
+            waited: self.queries.limits().time,
+            trouble: pipeline.trouble(),
         }
     }
 }

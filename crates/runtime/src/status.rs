@@ -247,6 +247,8 @@ pub struct TableStatus {
     pub lost: u64,
     /// Why it stands still, if it does.
     pub trouble: Option<String>,
+    /// Why its files are not compacted, if they are not.
+    pub compaction_trouble: Option<String>,
     /// Partitions, the newest first, up to [`PARTITIONS_LISTED_MAX`]; `weir.partitions` has all.
     pub partitions: Vec<PartitionStatus>,
     /// How many partitions there are.
@@ -275,6 +277,7 @@ impl TableStatus {
             refused: stats.refused,
             lost: 0,
             trouble: None,
+            compaction_trouble: None,
             partition_count: partitions.len() as u64,
             partitions: partitions.into_iter().rev().take(PARTITIONS_LISTED_MAX).map(PartitionStatus::of).collect(),
         }
@@ -500,6 +503,9 @@ impl Node {
             ..TableStatus::of(name, rollup.table())
         });
         let mut all: Vec<TableStatus> = filled.chain(rollups).collect();
+        for table in &mut all {
+            table.compaction_trouble = self.compactions().trouble(&table.name);
+        }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }

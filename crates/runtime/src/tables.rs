@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use url::Url;
-use weir_config::{Evolve, FunctionPlan, TablePlan, TableSource};
+use weir_config::{CompactionPlan, Evolve, FunctionPlan, TablePlan, TableSource};
 use weir_env::Env;
 use weir_function::{Function, SqlFunction};
 use weir_schema::columns::{Past, past};
 use weir_schema::{Schema, arrow_schema};
 use weir_stream::Stream;
-use weir_table::{Evolution, LocalStore, PartitionBy, Rewriting, Rule, Spec, Table, Witness};
+use weir_table::{Evolution, Keep, LocalStore, PartitionBy, Rewriting, Rule, Spec, Table, Witness};
 use weir_types::{FunctionName, StreamName};
 
 use crate::dead::{ACTIONS, ACTIONS_SQL, DEAD_LETTERS};
@@ -40,7 +40,7 @@ pub(crate) struct Planned {
 
 /// Says how a table's columns follow the stream's schema. Of a function's, `passed` names those that it passes on: what it
 /// computes has no past that a schema knows.
-fn evolution(schema: &Schema, passed: Option<&BTreeMap<String, String>>, evolve: Evolve) -> Evolution {
+pub(crate) fn evolution(schema: &Schema, passed: Option<&BTreeMap<String, String>>, evolve: Evolve) -> Evolution {
     let Past { renamed, filled } = past(schema).expect("the plan was checked: its schemas have columns");
     let rewriting = match evolve {
         Evolve::Rewrite => Rewriting::Allowed,
@@ -128,6 +128,7 @@ impl Planned {
         spec.commit_bytes = COMMIT_BYTES;
         spec.buffer_bytes_max = BUFFER_BYTES_MAX;
         spec.evolution = evolution(&stream.schema, passed.as_ref(), plan.evolve);
+        compaction(&mut spec, plan.compaction);
         if let Some(size) = plan.target_file_size {
             spec.target_file_bytes = size.0;
         }
@@ -175,6 +176,16 @@ pub(crate) fn partition_by(plan: &weir_config::PartitionBy) -> PartitionBy {
     }
 }
 
+/// Says how a table is compacted.
+pub(crate) fn compaction(spec: &mut Spec, plan: CompactionPlan) {
+    spec.compact_every = plan.every;
+    spec.sort_by = plan.sort_by;
+    spec.keep = match plan.keep {
+        weir_config::Keep::First => Keep::First,
+        weir_config::Keep::Last => Keep::Last,
+    };
+}
+
 /// Opens a table at a location, or else in the data folder, and makes it if it is new.
 pub(crate) async fn open(
     spec: &Spec,
@@ -204,6 +215,7 @@ pub(crate) async fn open(
             (Arc::new(LocalStore::new()), root)
         }
     };
-    let table = Table::open_witnessed(spec.clone(), store.clone(), root, env.clone(), witness).await?;
+    let spec = Spec { scratch: Some(folder.spill()), ..spec.clone() };
+    let table = Table::open_witnessed(spec, store.clone(), root, env.clone(), witness).await?;
     Ok((table, store))
 }

@@ -1,4 +1,4 @@
-//! What runs beside the flow: retention, snapshots, merging of small files, vacuum, and refreshing lookups.
+//! What runs beside the flow: retention, snapshots, vacuum, and refreshing lookups.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -24,6 +24,7 @@ impl Node {
         }
         // Weak, so that a node that is dropped ends.
         self.keep_task(tokio::spawn(keep_up(Arc::downgrade(self))));
+        self.start_compacting();
         self.keep_task(tokio::spawn(crate::ledger::keep_books(Arc::downgrade(self))));
     }
 
@@ -91,33 +92,15 @@ impl Node {
         carried.min(SequenceNumber(shard.bounds().tail.0.saturating_sub(1)))
     }
 
-    async fn upkeep_tables(&self, vacuum: bool) {
+    async fn vacuum_tables(&self) {
         for (name, table) in self.tables() {
-            loop {
-                match table.merge().await {
-                    Ok(merged) => {
-                        if merged.files_in > 0 {
-                            tracing::info!(table = %name, files_in = merged.files_in, files_out = merged.files_out, rows = merged.rows, "small files were merged");
-                        }
-                        if !merged.more {
-                            break;
-                        }
-                    }
-                    Err(error) => {
-                        tracing::warn!(table = %name, error = crate::pipeline::chain(&error), "small files could not be merged");
-                        break;
-                    }
+            match table.vacuum(VACUUM_KEEP).await {
+                Ok(vacuumed) if vacuumed.files + vacuumed.log_files > 0 => {
+                    tracing::info!(table = %name, files = vacuumed.files, bytes = vacuumed.bytes, "dead files were deleted");
                 }
-            }
-            if vacuum {
-                match table.vacuum(VACUUM_KEEP).await {
-                    Ok(vacuumed) if vacuumed.files + vacuumed.log_files > 0 => {
-                        tracing::info!(table = %name, files = vacuumed.files, bytes = vacuumed.bytes, "dead files were deleted");
-                    }
-                    Ok(_) => {}
-                    Err(error) => {
-                        tracing::warn!(table = %name, error = crate::pipeline::chain(&error), "dead files could not be deleted");
-                    }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(table = %name, error = crate::pipeline::chain(&error), "dead files could not be deleted");
                 }
             }
         }
@@ -132,10 +115,9 @@ async fn keep_up(node: Weak<Node>) {
         let Some(node) = node.upgrade() else { return };
         node.upkeep_streams().await;
         node.queues().upkeep().await;
-        let vacuum = env.elapsed().saturating_sub(vacuumed) >= VACUUM_ROUND;
-        if vacuum {
+        if env.elapsed().saturating_sub(vacuumed) >= VACUUM_ROUND {
             vacuumed = env.elapsed();
+            node.vacuum_tables().await;
         }
-        node.upkeep_tables(vacuum).await;
     }
 }

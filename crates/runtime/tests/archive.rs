@@ -2,18 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tempfile::TempDir;
 use weir_archive::{Depth, OnDamage, Selection};
 use weir_config::{Inputs, load};
 use weir_env::{Env, ManualClock};
-use weir_runtime::{ArchiveError, ArchiveStatus, Node, Options, StartError};
+use weir_runtime::{ArchiveError, ArchiveStatus, Delivery, Encoding, Format, Node, Options, StartError, StreamStatus};
 use weir_types::{Hour, StreamName, Timestamp};
 
 /// 2026-11-26T10:00:00Z.
@@ -64,14 +63,14 @@ impl World {
     /// Moves the clock until the archive says so.
     async fn until(&self, node: &Node, wanted: impl Fn(&ArchiveStatus) -> bool) -> ArchiveStatus {
         for _ in 0..STEPS_MAX {
-            let status = node.status().streams[0].archive.clone().unwrap();
+            let status = stream(node).archive.unwrap();
             if wanted(&status) {
                 return status;
             }
             self.clock.advance(Duration::from_secs(1));
             self.machine.sleep(STEP).await;
         }
-        panic!("{:?}", node.status().streams[0]);
+        panic!("{:?}", stream(node));
     }
 }
 
@@ -79,9 +78,15 @@ fn rows() -> StreamName {
     "rows".parse().unwrap()
 }
 
+fn stream(node: &Node) -> StreamStatus {
+    node.status().streams.into_iter().find(|stream| stream.name == "rows").unwrap()
+}
+
 async fn send(node: &Node, ids: std::ops::Range<u64>) {
     let lines: String = ids.map(|id| format!("{{\"id\": {id}}}\n")).collect();
-    support::send(node, "rows", &lines).await;
+    let encoding = Encoding::Identity;
+    let delivery = Delivery { stream: rows(), format: Format::Ndjson, encoding, batch: None };
+    node.deliver(delivery, futures::stream::iter([Ok(Bytes::from(lines))])).await.unwrap();
 }
 
 async fn archived(node: &Node) -> BTreeSet<Vec<u8>> {
@@ -110,13 +115,13 @@ async fn nothing_is_forgotten_before_it_is_archived_and_then_it_is() {
     assert_eq!((status.missing, status.trouble), (0, None));
     assert_eq!(archived(&node).await.len(), 500);
     for _ in 0..STEPS_MAX {
-        if node.status().streams[0].records == 0 {
+        if stream(&node).records == 0 {
             break;
         }
         world.clock.advance(Duration::from_secs(5));
         world.machine.sleep(STEP).await;
     }
-    assert_eq!(node.status().streams[0].records, 0, "the log has let go of them");
+    assert_eq!(stream(&node).records, 0, "the log has let go of them");
     node.close().await.unwrap();
 }
 
@@ -136,7 +141,7 @@ async fn an_archive_whose_place_is_not_usable_holds_the_log_and_not_the_door() {
         world.machine.sleep(STEP).await;
     }
     send(&node, 100..200).await;
-    assert_eq!(node.status().streams[0].records, 200);
+    assert_eq!(stream(&node).records, 200);
     // The place is made usable, and all is well without a restart.
     std::fs::remove_file(place.join("archive.json")).unwrap();
     let status = world.until(&node, |status| status.records == 200 && status.trouble.is_none()).await;

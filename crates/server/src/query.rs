@@ -109,7 +109,7 @@ pub(crate) fn failure(error: &QueryFailed) -> ErrorReply {
     match error {
         QueryFailed::Query(query) => query_failure(query),
         QueryFailed::System(system) => ErrorReply::of(ErrorCode::Internal, system),
-        QueryFailed::Behind { .. } => ErrorReply::of(ErrorCode::TableBehind, error),
+        QueryFailed::Behind { .. } | QueryFailed::Commit { .. } => ErrorReply::of(ErrorCode::TableBehind, error),
     }
 }
 

@@ -110,6 +110,28 @@ fn write_bare(env: &Env, batches: &[RecordBatch], properties: WriterProperties) 
     (seconds(env, since), cpu_seconds() - cpu, bytes)
 }
 
+/// Sends the batches as rows that replace what is there. Returns how many did, and how many were equal.
+async fn replay(table: &Table, batches: &[RecordBatch]) -> (u64, u64) {
+    let (mut replaced, mut repeats) = (0, 0);
+    for batch in batches {
+        let appended = table.append_replacing(batch.clone(), &[]).await.unwrap();
+        replaced += appended.replaced;
+        repeats += appended.repeats;
+        if table.pending().bytes >= table.spec().commit_bytes {
+            table.commit().await.unwrap();
+        }
+    }
+    table.commit().await.unwrap();
+    (replaced, repeats)
+}
+
+/// The same rows with another value in one column.
+fn changed(batch: &RecordBatch) -> RecordBatch {
+    let mut arrays = batch.columns().to_vec();
+    arrays[5] = Arc::new(Int32Array::from_iter_values((0..batch.num_rows()).map(|n| (n % 5) as i32 + 10)));
+    RecordBatch::try_new(columns(), arrays).unwrap()
+}
+
 async fn load(table: &Table, batches: &[RecordBatch], positions_from: u64) -> u64 {
     let source = SourceId::new("bench");
     let mut at = positions_from;
@@ -169,6 +191,14 @@ async fn main() {
         let (again, again_cpu) = (seconds(&env, since), cpu_seconds() - cpu);
         let (since, files) = (env.elapsed(), table.stats().files);
         while table.merge().await.unwrap().files_in > 0 {}
+        let (merge_seconds, files_after_merge) = (seconds(&env, since), table.stats().files);
+        let cpu = cpu_seconds();
+        assert_eq!(replay(&table, &batches).await, (0, rows as u64));
+        let equal_cpu = cpu_seconds() - cpu;
+        let others: Vec<RecordBatch> = batches.iter().map(changed).collect();
+        let cpu = cpu_seconds();
+        assert_eq!(replay(&table, &others).await, (rows as u64, 0));
+        let replaced_cpu = cpu_seconds() - cpu;
         results.push(serde_json::json!({
             "buckets": buckets,
             "seconds": wall, "cpu_seconds": table_cpu,
@@ -176,7 +206,9 @@ async fn main() {
             "ratio_to_bare_per_core": bare_cpu / table_cpu,
             "files": files, "bytes": stats.bytes,
             "all_repeats": {"seconds": again, "cpu_seconds": again_cpu, "rows_per_cpu_second": rows as f64 / again_cpu},
-            "merge_seconds": seconds(&env, since), "files_after_merge": table.stats().files,
+            "merge_seconds": merge_seconds, "files_after_merge": files_after_merge,
+            "replayed_equal": {"cpu_seconds": equal_cpu, "ratio_to_load": table_cpu / equal_cpu},
+            "replayed_changed": {"cpu_seconds": replaced_cpu, "ratio_to_load": table_cpu / replaced_cpu},
         }));
     }
     let report = serde_json::json!({

@@ -196,7 +196,7 @@ impl Table {
         // Rows without a usable time are in the order of their arrival alone.
         let order = self.spec.order();
         let by_time = gathered.place.day.is_some() && order.iter().eq(self.spec.partition_by.column());
-        let notes = if by_time { compact::notes(&order, None) } else { Vec::new() };
+        let notes = compact::notes(if by_time { &order } else { &[] }, scheme.as_deref(), None);
         let folder = self.folder.clone();
         let failed = move |source: Box<dyn std::error::Error + Send + Sync>| FileError {
             verb: "write",

@@ -455,6 +455,15 @@ pub enum CompactError {
         /// Rows that did.
         has: u64,
     },
+    /// The ids of what was written are not those of what was read. Nothing was committed.
+    #[error(
+        "compacting table `{table}` made other ids than the files' own footers say they have; the files were left as they \
+         are: `weir ledger` finds which one is damaged"
+    )]
+    Sum {
+        /// The table.
+        table: TableName,
+    },
     /// A thread of it panicked.
     #[error("a thread that compacts table `{table}` ended")]
     Thread {

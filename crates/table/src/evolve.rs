@@ -109,15 +109,15 @@ impl Planner<'_> {
         let mut ways: Vec<Option<FieldWay>> = vec![None; has.len()];
         let mut added = Vec::new();
         for (want, source) in wants.iter().zip(&sources) {
-            let under = [path, &[want.name().clone()]].concat();
-            let column = [shown, &[want.name().clone()]].concat();
+            let under = [path, std::slice::from_ref(want.name())].concat();
+            let column = [shown, std::slice::from_ref(want.name())].concat();
             let Some(from) = *source else {
                 added.push(self.add(want, &under, &column));
                 continue;
             };
             let held = &has[from];
             if held.name() != want.name() {
-                let from = [shown, &[held.name().clone()]].concat().join(".");
+                let from = [shown, std::slice::from_ref(held.name())].concat().join(".");
                 self.changes.push(ColumnChange::Renamed { from, to: column.join(".") });
             }
             let (data_type, way) = self.data_type(held.data_type(), want.data_type(), &under, &column)?;
@@ -127,7 +127,7 @@ impl Planner<'_> {
         let kept = ways.into_iter().enumerate().map(|(from, way)| match way {
             Some(way) => way,
             None => {
-                let column = [shown, &[has[from].name().clone()]].concat().join(".");
+                let column = [shown, std::slice::from_ref(has[from].name())].concat().join(".");
                 self.changes.push(ColumnChange::Kept { column });
                 FieldWay { to: has[from].clone(), from: Some(from), way: Way::Same }
             }
@@ -151,7 +151,7 @@ impl Planner<'_> {
             let found = has.iter().position(|held| held.name().eq_ignore_ascii_case(want.name()));
             // Another case of a name would be another column to Arrow, and the same one to Delta.
             if let Some(held) = found.map(|index| &has[index]).filter(|held| held.name() != want.name()) {
-                let column = [shown, &[want.name().clone()]].concat();
+                let column = [shown, std::slice::from_ref(want.name())].concat();
                 return Err(self.refuse(
                     &column,
                     format!("named `{}`", held.name()),
@@ -162,7 +162,7 @@ impl Planner<'_> {
             sources.push(found);
         }
         for (want, source) in wants.iter().zip(&mut sources).filter(|(_, source)| source.is_none()) {
-            let under = [path, &[want.name().clone()]].concat();
+            let under = [path, std::slice::from_ref(want.name())].concat();
             let old = self.evolution.renamed.get(&under).into_iter().flatten();
             let mut found = old.filter_map(|old| has.iter().position(|held| held.name() == old));
             *source = found.find(|found| taken.insert(*found));

@@ -82,6 +82,11 @@ impl Table {
         footer
     }
 
+    /// Returns what the books of a witness have of a file: nothing of other writers' files.
+    pub(crate) async fn own_tally_of(&self, file: &Arc<DataFile>) -> Result<Tally, FileError> {
+        if self.footer_of(file).await?.is_ours { self.tally_of(file).await } else { Ok(Tally::default()) }
+    }
+
     /// Returns how many rows a file has and the sum of their ids. Where the footer doesn't say, the id columns are read,
     /// once.
     pub(crate) async fn tally_of(&self, file: &Arc<DataFile>) -> Result<Tally, FileError> {

@@ -51,6 +51,7 @@
 //! ```
 
 mod append;
+mod applications;
 mod audit;
 mod buffer;
 mod cache;
@@ -84,6 +85,7 @@ mod replacing;
 mod reshape;
 mod rewrite;
 mod route;
+mod scan;
 mod spec;
 mod statistics;
 mod table;

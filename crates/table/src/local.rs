@@ -113,6 +113,23 @@ fn stage(path: &FsPath) -> io::Result<(File, PathBuf)> {
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "no staging name is free"))
 }
 
+/// Finds staging files below a folder, and gives each with the path that it was to have: what is there when nothing writes
+/// was left by a process that was killed.
+pub(crate) fn find_staged(folder: &FsPath, found: &mut dyn FnMut(&FsPath, &str)) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            find_staged(&path, found);
+        } else if let Some((base, number)) = path.to_str().and_then(|path| path.rsplit_once('#'))
+            && !number.is_empty()
+            && number.bytes().all(|digit| digit.is_ascii_digit())
+        {
+            found(&path, base);
+        }
+    }
+}
+
 fn put(path: &FsPath, payload: &PutPayload, mode: &PutMode) -> Result<()> {
     let (mut file, staging) = stage(path).map_err(failed)?;
     let written = (|| {

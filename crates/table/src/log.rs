@@ -6,10 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, LazyLock, PoisonError};
 
-use arrow::array::{
-    Array, AsArray, Int64Array, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray,
-};
-use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
+use arrow::array::{Array, Int64Array, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;
 use delta_kernel::engine::arrow_conversion::{TryFromArrow, TryFromKernel};
 use delta_kernel::engine::arrow_data::{ArrowEngineData, EngineDataArrowExt};
@@ -29,6 +27,7 @@ use tokio::runtime::{Builder, Runtime};
 use url::Url;
 use weir_env::Env;
 
+use crate::applications::{Applications, CHANGED_APP, COMMITS_APP, SEEN_APP, SOURCE_APP};
 use crate::columns::Addition;
 use crate::committer::{self, AttemptSlot, Found, PutIfAbsent};
 use crate::file::DataFile;
@@ -36,6 +35,7 @@ use crate::metadata;
 use crate::outcome::SourceId;
 use crate::partition;
 use crate::place::{BUCKET_COLUMN, DAY_COLUMN, HOUR_COLUMN, Layout};
+use crate::scan::{ScanRows, long_of, struct_of, text_of};
 use crate::statistics;
 use crate::witness::PlaceChange;
 
@@ -43,17 +43,8 @@ use crate::witness::PlaceChange;
 const ENGINE_INFO: &str = concat!("weir/", env!("CARGO_PKG_VERSION"));
 /// What the name of a writer that is a weir begins with.
 pub(crate) const ENGINE_NAME: &str = "weir/";
-/// The application transaction that counts commits of rows: it tells two writers apart even if they read different
-/// sources.
-const COMMITS_APP: &str = "weir";
 /// What the log calls a change of columns with all of its files.
 pub(crate) const RESHAPE: &str = "REWRITE COLUMNS";
-/// Before a source's name: its application transaction.
-const SOURCE_APP: &str = "weir/";
-/// Before a partition's name: the number of the last commit of rows that changed its rows.
-const CHANGED_APP: &str = "weir:changed/";
-/// The version of the last commit of rows: what came after it was not looked through for other writers' rows.
-const SEEN_APP: &str = "weir:seen";
 
 /// The kernel's own threads: few, since they only wait for the store.
 const ENGINE_THREADS: usize = 2;
@@ -93,34 +84,8 @@ pub(crate) struct Contents {
     pub(crate) commits: u64,
     /// Per partition the number of the last commit of rows that changed its rows.
     pub(crate) changed: BTreeMap<partition::Key, u64>,
-    /// The version of the last commit of rows; none if there was none, or an older weir made it.
+    /// The last version of ours; none if an older weir made it.
     pub(crate) seen: Option<u64>,
-}
-
-/// The application transactions of a version.
-#[derive(Default)]
-struct Applications {
-    positions: BTreeMap<SourceId, u64>,
-    commits: Option<u64>,
-    changed: BTreeMap<partition::Key, u64>,
-    seen: Option<u64>,
-}
-
-impl Applications {
-    /// Takes one, unless a newer one was taken: the newest comes first.
-    fn take(&mut self, app: &str, version: u64) {
-        if app == COMMITS_APP {
-            self.commits.get_or_insert(version);
-        } else if app == SEEN_APP {
-            self.seen.get_or_insert(version);
-        } else if let Some(name) = app.strip_prefix(CHANGED_APP) {
-            if let Some(key) = partition::parse(name) {
-                self.changed.entry(key).or_insert(version);
-            }
-        } else if let Some(source) = app.strip_prefix(SOURCE_APP) {
-            self.positions.entry(SourceId::new(source)).or_insert(version);
-        }
-    }
 }
 
 /// What files are described by.
@@ -343,6 +308,11 @@ impl Log {
         Ok(())
     }
 
+    /// Returns the table's folder, if it is a local one.
+    pub(crate) fn local_folder(&self) -> Option<std::path::PathBuf> {
+        (self.root.scheme() == "file").then(|| self.root.to_file_path().ok())?
+    }
+
     /// Returns where in the store a path of the log is.
     pub(crate) fn location(&self, path: &str) -> Result<Path, KernelError> {
         let url = self.root.join(path).map_err(|error| KernelError::generic(format!("path `{path}`: {error}")))?;
@@ -462,6 +432,7 @@ impl Log {
             }
             Change::Replace { adds, removes } => {
                 let builder = snapshot.clone().update_table(UpdateTableOperation::Optimize, ENGINE_INFO, false);
+                let builder = builder.with_transaction_id(SEEN_APP, to_version(snapshot.version() + 1)?);
                 let mut transaction = builder.build(engine, committer)?;
                 if !self.remove(&mut transaction, &snapshot, &removes)? {
                     return Ok(Outcome::Conflict);
@@ -571,72 +542,6 @@ fn add_batch(adds: &[Add], shape: &Shape) -> Result<ArrowEngineData, KernelError
     let columns: Vec<arrow::array::ArrayRef> =
         vec![Arc::new(paths), Arc::new(partitions), Arc::new(sizes), Arc::new(modified), Arc::new(stats)];
     Ok(ArrowEngineData::new(RecordBatch::try_new(Arc::new(schema), columns)?))
-}
-
-/// The columns of a scan's rows that are of use here: see the kernel's `scan_row_schema`.
-struct ScanRows<'a> {
-    path: &'a StringArray,
-    size: &'a Int64Array,
-    modified: &'a Int64Array,
-    stats: Option<&'a StringArray>,
-    deletion_vector: Option<&'a StructArray>,
-    constants: &'a StructArray,
-}
-
-impl<'a> ScanRows<'a> {
-    fn of(batch: &'a RecordBatch) -> Result<Self, KernelError> {
-        let column = |name: &str| batch.column_by_name(name).ok_or_else(|| unexpected(name));
-        Ok(Self {
-            path: column("path")?.as_string_opt().ok_or_else(|| unexpected("path"))?,
-            size: column("size")?.as_primitive_opt::<Int64Type>().ok_or_else(|| unexpected("size"))?,
-            modified: column("modificationTime")?
-                .as_primitive_opt::<Int64Type>()
-                .ok_or_else(|| unexpected("modificationTime"))?,
-            stats: column("stats")?.as_string_opt(),
-            deletion_vector: column("deletionVector")?.as_struct_opt(),
-            constants: struct_of(batch, "fileConstantValues")?,
-        })
-    }
-
-    fn partition_values(&self, row: usize) -> Vec<(String, Option<String>)> {
-        let Some(map) = self.constants.column_by_name("partitionValues").and_then(|map| map.as_map_opt()) else {
-            return Vec::new();
-        };
-        if self.constants.is_null(row) || map.is_null(row) {
-            return Vec::new();
-        }
-        let entries = map.value(row);
-        let (Some(keys), Some(values)) =
-            (entries.column(0).as_string_opt::<i32>(), entries.column(1).as_string_opt::<i32>())
-        else {
-            return Vec::new();
-        };
-        keys.iter()
-            .zip(values)
-            .filter_map(|(key, value)| {
-                Some((key?.to_owned(), value.filter(|value| !value.is_empty()).map(str::to_owned)))
-            })
-            .collect()
-    }
-}
-
-fn unexpected(column: &str) -> KernelError {
-    KernelError::generic(format!("the Delta kernel's answer has no column `{column}`"))
-}
-
-fn struct_of<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StructArray, KernelError> {
-    batch.column_by_name(name).and_then(|column| column.as_struct_opt()).ok_or_else(|| unexpected(name))
-}
-
-fn text_of<'a>(parent: &'a StructArray, name: &str) -> Result<&'a StringArray, KernelError> {
-    parent.column_by_name(name).and_then(|column| column.as_string_opt()).ok_or_else(|| unexpected(name))
-}
-
-fn long_of<'a>(parent: &'a StructArray, name: &str) -> Result<&'a Int64Array, KernelError> {
-    parent
-        .column_by_name(name)
-        .and_then(|column| column.as_primitive_opt::<Int64Type>())
-        .ok_or_else(|| unexpected(name))
 }
 
 /// Whether a table's partition columns are those of a layout.

@@ -17,10 +17,12 @@ use weir_env::Env;
 use crate::buffer::Buffer;
 use crate::columns;
 use crate::error::OpenError;
+use crate::evolution::Reshaping;
 use crate::id::Hasher;
 use crate::local;
 use crate::log::{self, Contents, Log};
 use crate::place::Layout;
+use crate::reshape;
 use crate::spec::{PartitionBy, Spec};
 use crate::table::{Files, Opened, State, Table, Writing};
 use crate::witness::Witness;
@@ -61,6 +63,36 @@ impl Table {
         witness: Arc<dyn Witness>,
     ) -> Result<Self, OpenError> {
         Self::open_with(spec, store, root, env, Some(witness)).await
+    }
+
+    /// Says what opening a table with these settings would change; none if there is no table. Nothing is changed, and it may
+    /// be open elsewhere.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub async fn preview(
+        spec: &Spec,
+        store: Arc<dyn ObjectStore>,
+        root: Url,
+        env: Env,
+    ) -> Result<Option<Reshaping>, OpenError> {
+        spec.validate()?;
+        let (root, folder) = folder_of(spec, root)?;
+        let log = Log::new(store, root.clone(), folder, env);
+        let failed =
+            |source| OpenError::Log { table: spec.name.clone(), root: root.to_string(), source: Box::new(source) };
+        let Some(snapshot) = log.load().await.map_err(failed)? else { return Ok(None) };
+        let stored = Log::columns(&snapshot).map_err(failed)?;
+        check(spec, &root, &snapshot.table_properties().unknown_properties, &stored)?;
+        let layout = Layout::of(&spec.partition_by, spec.buckets);
+        let contents = log.contents(snapshot, layout, None).await.map_err(|source| unfit(spec, &root, source))?;
+        let plan = reshape::judge(spec, &stored)?;
+        Ok(Some(Reshaping {
+            changes: plan.changes,
+            files: contents.files.len() as u64,
+            bytes: contents.files.iter().map(|file| file.size).sum(),
+            done: 0,
+        }))
     }
 
     async fn open_with(

@@ -99,6 +99,8 @@ pub struct Committed {
 pub struct Pending {
     /// Rows.
     pub rows: u64,
+    /// Those of them that are to take the place of committed rows: views show them once they are committed.
+    pub hidden: u64,
     /// Bytes of their arrays and ids.
     pub bytes: u64,
     /// How long the oldest row waits.

@@ -24,7 +24,7 @@ use crate::writer::{Finished, Writer};
 const PART_BYTES: usize = 8 << 20;
 /// Parts in flight at once.
 const PARTS_AT_ONCE: usize = 4;
-/// Rows of one file at most: their ids are in memory until the file's filter is made.
+/// Rows of one file at most whose number is not known before: their ids are in memory until the file's filter is made.
 const ROWS_MAX: u64 = 4 << 20;
 
 /// The files that are being written, or were and have no name in the log yet.
@@ -63,6 +63,8 @@ pub(crate) struct Output<'t> {
     columns: SchemaRef,
     /// Footer entries beside those of ids.
     notes: Vec<(String, String)>,
+    /// How many rows there will be, if that is known: then ids need not be kept until the end.
+    rows_known: Option<u64>,
     writer: Option<Writer>,
     ids: Vec<u128>,
     rows: u64,
@@ -85,6 +87,7 @@ impl<'t> Output<'t> {
             place,
             columns,
             notes: Vec::new(),
+            rows_known: None,
             writer: None,
             ids: Vec::new(),
             rows: 0,
@@ -99,22 +102,35 @@ impl<'t> Output<'t> {
         self
     }
 
+    /// Says how many rows there will be.
+    pub(crate) fn with_rows(mut self, rows: u64) -> Self {
+        self.rows_known = Some(rows);
+        self
+    }
+
     /// Adds rows and their ids; none in tables without.
     pub(crate) async fn write(&mut self, batch: &RecordBatch, ids: &[u128]) -> Result<(), FileError> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let folder = &self.table.folder;
+        let (folder, has_ids) = (&self.table.folder, !self.table.spec.unique_by.is_empty());
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => {
                 // The first batch stands for the rest.
                 let writer = Writer::new(self.columns.clone(), batch).map_err(|source| wrap(folder, source))?;
-                none.insert(writer.with_notes(std::mem::take(&mut self.notes)))
+                let writer = writer.with_notes(std::mem::take(&mut self.notes));
+                none.insert(match self.rows_known {
+                    Some(rows) if has_ids => writer.with_filter(rows, &self.table.scheme),
+                    _ => writer,
+                })
             }
         };
         writer.write(batch).map_err(|source| wrap(folder, source))?;
-        self.ids.extend_from_slice(ids);
+        match self.rows_known {
+            Some(_) => writer.write_ids(ids.iter().copied()),
+            None => self.ids.extend_from_slice(ids),
+        }
         self.rows += batch.num_rows() as u64;
         let mut bytes = writer.take();
         self.pending.append(&mut bytes);
@@ -170,7 +186,7 @@ impl<'t> Output<'t> {
 
     async fn end(&mut self) -> Result<Option<Stored>, FileError> {
         let Some(mut writer) = self.writer.take() else { return Ok(None) };
-        if !self.table.spec.unique_by.is_empty() {
+        if self.rows_known.is_none() && !self.table.spec.unique_by.is_empty() {
             writer = writer.with_filter(self.rows, &self.table.scheme);
             writer.write_ids(std::mem::take(&mut self.ids));
         }

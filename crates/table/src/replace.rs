@@ -16,6 +16,7 @@ use weir_types::Tally;
 
 use crate::buffer::Keys;
 use crate::columns;
+use crate::compact;
 use crate::error::{AppendError, CommitError, FileError, ReplaceError};
 use crate::file::DataFile;
 use crate::log::{Change, Rows};
@@ -119,7 +120,7 @@ impl Table {
         }
         // One that is gone by now was replaced by others, whose footers are read later.
         let files = self.files_of(key);
-        let reads: Vec<_> = files.iter().map(|file| self.tally_of(file).map(drop).boxed()).collect();
+        let reads: Vec<_> = files.iter().map(|file| self.own_tally_of(file).map(drop).boxed()).collect();
         stream::iter(reads).for_each_concurrent(FOOTERS_AT_ONCE, |read| read).await;
     }
 
@@ -182,7 +183,7 @@ impl Table {
         let mut removed: BTreeMap<Place, Tally> = BTreeMap::new();
         // Nobody else is told.
         if self.witness.is_some() {
-            let tallies: Vec<_> = old.iter().map(|file| self.tally_of(file).boxed()).collect();
+            let tallies: Vec<_> = old.iter().map(|file| self.own_tally_of(file).boxed()).collect();
             // In order, so that each meets its file.
             let mut tallies = stream::iter(tallies).buffered(FOOTERS_AT_ONCE);
             for file in old {
@@ -311,7 +312,10 @@ impl Filling<'_> {
             self.end(place).await?;
         }
         let table = self.table;
-        let output = self.open.entry(place).or_insert_with(|| Output::new(table, place, batch.schema()));
+        let scheme = (!table.spec.unique_by.is_empty()).then_some(table.scheme.as_str());
+        let notes = || compact::notes(&[], scheme, None);
+        let output = self.open.entry(place);
+        let output = output.or_insert_with(|| Output::new(table, place, batch.schema()).with_notes(notes()));
         output.write(batch, ids).await?;
         if output.is_full() {
             self.end(place).await?;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -24,7 +24,7 @@ use object_store::{ObjectStoreExt, WriteMultipart};
 use siphasher::sip128::SipHasher24;
 
 use crate::columns;
-use crate::error::{FileError, ReshapeError};
+use crate::error::{FileError, GrowError, ReshapeError};
 use crate::evolution::{ColumnChange, Reshaping, Rewriting};
 use crate::evolve::Plan;
 use crate::file::DataFile;
@@ -32,6 +32,7 @@ use crate::id;
 use crate::log::{Add, Change};
 use crate::place::Place;
 use crate::reader::Reader;
+use crate::spec::Spec;
 use crate::statistics::Statistics;
 use crate::table::Table;
 use crate::writer::{Finished, Writer};
@@ -48,6 +49,8 @@ const PARTS_AT_ONCE: usize = 4;
 /// A change of columns that waits for its files, as a table remembers it.
 pub(crate) struct Waiting {
     pub(crate) changes: Vec<ColumnChange>,
+    /// The columns that there will be.
+    pub(crate) columns: SchemaRef,
     pub(crate) done: AtomicU64,
 }
 
@@ -63,6 +66,13 @@ impl Table {
             bytes: files.iter().map(|file| file.size).sum(),
             done: waiting.done.load(Ordering::Relaxed).min(files.len() as u64),
         })
+    }
+
+    /// Returns the columns that the table will have when it takes rows: those that it has, unless files have to be rewritten
+    /// first.
+    pub fn columns_to_be(&self) -> SchemaRef {
+        let state = self.state();
+        state.waiting.as_ref().map_or_else(|| state.columns.clone(), |waiting| waiting.columns.clone())
     }
 
     /// Writes the files anew for the columns that the table was opened with, if they need it. Readers see the old columns
@@ -108,45 +118,15 @@ impl Table {
     }
 
     /// Works out what the columns that a table is opened with need, and notes what has to wait for its files.
-    pub(crate) fn plan_reshape(&self) -> Result<bool, crate::error::GrowError> {
-        let wants = columns::stored_schema(&self.spec.name, &self.spec.columns)?;
-        let plan = Plan::new(&self.spec.name, &self.columns(), &wants, &self.spec.evolution)?;
-        self.refuse_other_ids(&plan)?;
-        if !plan.rewrites() {
+    pub(crate) fn plan_reshape(&self) -> Result<bool, GrowError> {
+        let plan = judge(&self.spec, &self.columns())?;
+        if !plan.rewrites() || self.spec.evolution.rewriting == Rewriting::Refused {
             return Ok(false);
         }
-        let rewrites: Vec<ColumnChange> = plan.changes.into_iter().filter(ColumnChange::rewrites).collect();
-        if self.spec.evolution.rewriting == Rewriting::Refused {
-            // A default is the one thing that is of use without.
-            let needs = rewrites.iter().find(|change| !matches!(change, ColumnChange::Filled { .. }));
-            return match needs {
-                None => Ok(false),
-                Some(change) => Err(crate::error::GrowError::NeedsRewriting {
-                    table: self.spec.name.clone(),
-                    change: change.to_string(),
-                }),
-            };
-        }
-        self.state().waiting = Some(Arc::new(Waiting { changes: rewrites, done: AtomicU64::new(0) }));
+        let columns = plan.columns.clone();
+        let changes = plan.changes.into_iter().filter(ColumnChange::rewrites).collect();
+        self.state().waiting = Some(Arc::new(Waiting { changes, columns, done: AtomicU64::new(0) }));
         Ok(true)
-    }
-
-    /// A wider integer has the id that the narrow one had. Another type has another one, and repeats would not be found.
-    fn refuse_other_ids(&self, plan: &Plan) -> Result<(), crate::error::GrowError> {
-        let stored = self.columns();
-        for column in &self.spec.unique_by {
-            let has = plan.stored_name(&stored, column).and_then(|name| stored.field_with_name(name).ok());
-            let (Some(has), Ok(becomes)) = (has, plan.columns.field_with_name(column)) else { continue };
-            if !id::same_kind(has.data_type(), becomes.data_type()) {
-                return Err(crate::error::GrowError::OfId {
-                    table: self.spec.name.clone(),
-                    column: column.clone(),
-                    has: has.data_type().to_string(),
-                    wants: becomes.data_type().to_string(),
-                });
-            }
-        }
-        Ok(())
     }
 
     async fn rewrite_all(
@@ -277,6 +257,33 @@ impl Table {
         let mut finished = writer.finish().map_err(|source| wrap(location, source))?;
         size += send(parts, std::mem::take(&mut finished.bytes), location).await?;
         Ok((finished, size))
+    }
+}
+
+/// Works out how stored columns become those of the settings, and refuses what must not be.
+pub(crate) fn judge(spec: &Spec, stored: &Schema) -> Result<Plan, GrowError> {
+    let wants = columns::stored_schema(&spec.name, &spec.columns)?;
+    let plan = Plan::new(&spec.name, stored, &wants, &spec.evolution)?;
+    // A wider integer has the id that the narrow one had. Another type has another one, and repeats would not be found.
+    for column in &spec.unique_by {
+        let has = plan.stored_name(stored, column).and_then(|name| stored.field_with_name(name).ok());
+        let (Some(has), Ok(becomes)) = (has, plan.columns.field_with_name(column)) else { continue };
+        if !id::same_kind(has.data_type(), becomes.data_type()) {
+            return Err(GrowError::OfId {
+                table: spec.name.clone(),
+                column: column.clone(),
+                has: has.data_type().to_string(),
+                wants: becomes.data_type().to_string(),
+            });
+        }
+    }
+    // A default is the one thing that is of use without rewriting.
+    let needs = plan.changes.iter().find(|change| change.rewrites() && !matches!(change, ColumnChange::Filled { .. }));
+    match needs {
+        Some(change) if spec.evolution.rewriting == Rewriting::Refused => {
+            Err(GrowError::NeedsRewriting { table: spec.name.clone(), change: change.to_string() })
+        }
+        _ => Ok(plan),
     }
 }
 

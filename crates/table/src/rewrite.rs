@@ -16,6 +16,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use weir_types::Tally;
 
 use crate::buffer::Replacing;
+use crate::compact::input::ARRIVED_KEY;
 use crate::error::FileError;
 use crate::file::DataFile;
 use crate::log::Add;
@@ -28,9 +29,6 @@ use crate::witness::PlaceChange;
 
 /// Files that are rewritten at once: each takes a row group's memory.
 const REWRITES_AT_ONCE: usize = 2;
-/// Footer entry: when the newest row of a file came, in milliseconds since 1970, if that was before the file was
-/// written.
-const ARRIVED_KEY: &str = "weir.arrived_at";
 /// Before the names of footer entries of ids, which a rewritten file has anew.
 const IDS_PREFIX: &str = "weir.ids.";
 /// Before the names of all our footer entries.
@@ -62,6 +60,8 @@ impl Rewritten {
 /// What became of one file.
 struct Outcome {
     file: Arc<DataFile>,
+    /// Whether weir wrote it. The books of a witness know nothing of other writers' rows.
+    is_ours: bool,
     /// The ids of the rows that were dropped, and how many more rows there were with such an id.
     dropped: HashSet<u128>,
     doubled: Tally,
@@ -96,10 +96,10 @@ impl Table {
         let mut seen: BTreeMap<Place, HashSet<u128>> = BTreeMap::new();
         let (mut adds, mut removes) = (Vec::new(), HashSet::new());
         while let Some(outcome) = work.try_next().await? {
-            let Some(Outcome { file, dropped, doubled, stored }) = outcome else { continue };
+            let Some(Outcome { file, is_ours, dropped, doubled, stored }) = outcome else { continue };
             removes.insert(file.path.clone());
             adds.extend(stored.map(|stored| stored.add));
-            let Some(change) = places.get_mut(&file.place) else { continue };
+            let Some(change) = places.get_mut(&file.place).filter(|_| is_ours) else { continue };
             let seen = seen.entry(file.place).or_default();
             change.removed.merge(doubled);
             for id in dropped {
@@ -147,18 +147,21 @@ impl Table {
         if dropped.is_empty() {
             return Ok(None);
         }
-        let stored = if rest == 0 { None } else { self.copy_without(&file, &dropped, columns).await? };
-        Ok(Some(Outcome { file, dropped, doubled, stored }))
+        let stored = if rest == 0 { None } else { self.copy_without(&file, &dropped, rest, columns).await? };
+        let is_ours = self.footer_of(&file).await?.is_ours;
+        Ok(Some(Outcome { file, is_ours, dropped, doubled, stored }))
     }
 
     async fn copy_without(
         &self,
         file: &Arc<DataFile>,
         dropped: &HashSet<u128>,
+        rest: u64,
         columns: &SchemaRef,
     ) -> Result<Option<Stored>, FileError> {
         let reader = Reader::open(self.store.clone(), file.clone()).await?;
-        let mut output = Output::new(self, file.place, columns.clone()).with_notes(notes_of(&reader, file));
+        let output = Output::new(self, file.place, columns.clone());
+        let mut output = output.with_notes(notes_of(&reader, file)).with_rows(rest);
         let mut rows = reader.rows_as(&self.spec.name, columns)?;
         loop {
             let copied = async {

@@ -1,7 +1,7 @@
 //! The table: its parts, and the order in which they are locked.
 //!
 //! ```text
-//!   merging  (shared by compactions, one per place, and vacuums; alone: rewriting all files)
+//!   merging  (shared by compactions and vacuums; alone: rewriting all files)
 //!     writing  (one transaction at a time: the Delta snapshot, what is sealed and written)
 //!       appending  (one append at a time; a partition is not replaced during one)
 //!         state  (moments only: files, buffers, positions; never held while waiting)
@@ -10,7 +10,7 @@
 //! A commit seals the open buffer and writes it while appends go on into a new one; sealed rows stay visible to views
 //! and to the search for repeats until the commit turned them into files, in one step.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,7 +23,7 @@ use weir_env::Env;
 use crate::buffer::Buffer;
 use crate::cache::Cache;
 use crate::committer::AttemptSlot;
-use crate::compact::Busy;
+use crate::compact::{Busy, Known};
 use crate::file::DataFile;
 use crate::filter::Filter;
 use crate::footer::{FOOTER_CACHE_BYTES, Footer};
@@ -51,10 +51,10 @@ pub struct Table {
     pub(crate) env: Env,
     /// Compactions and vacuums share it; who rewrites every file has it alone.
     pub(crate) merging: tokio::sync::RwLock<()>,
-    /// Places that are being compacted.
+    /// Files that are being compacted.
     pub(crate) busy: Busy,
-    /// Files that are the only ones of their places, and in order.
-    pub(crate) settled: Mutex<HashSet<String>>,
+    /// What compactions remember of files.
+    pub(crate) known: Mutex<Known>,
     pub(crate) writing: tokio::sync::Mutex<Writing>,
     pub(crate) appending: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -247,7 +247,7 @@ impl Table {
             env,
             merging: tokio::sync::RwLock::new(()),
             busy: Busy::default(),
-            settled: Mutex::default(),
+            known: Mutex::default(),
             writing: tokio::sync::Mutex::new(writing),
             appending: tokio::sync::Mutex::new(()),
             versions: tokio::sync::watch::Sender::new(state.version),
@@ -316,6 +316,7 @@ impl Table {
         let oldest = buffers().filter_map(|buffer| buffer.since).min();
         Pending {
             rows: buffers().map(|buffer| buffer.rows).sum(),
+            hidden: buffers().map(|buffer| buffer.hidden).sum(),
             bytes: buffers().map(|buffer| buffer.bytes).sum(),
             oldest: oldest.map(|since| self.env.elapsed().saturating_sub(since)),
             moved: state.positions != state.committed,

@@ -11,6 +11,7 @@
 //! read can be built.
 
 use std::collections::HashSet;
+use std::path::{Path as FsPath, PathBuf};
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 
 use crate::error::VacuumError;
+use crate::local;
 use crate::outcome::Vacuumed;
 use crate::table::{Table, Written};
 
@@ -52,6 +54,7 @@ impl Table {
         let (data, log) = listed.into_iter().partition::<Vec<_>, _>(|object| !self.is_of_log(&object.location));
 
         let mut vacuumed = Vacuumed::default();
+        let staged;
         let (snapshot, live) = {
             // While this is held no commit is between writing its files and naming them. What is written later was not
             // listed.
@@ -72,6 +75,7 @@ impl Table {
             let mut live: HashSet<Path> = self.state().files.list().iter().map(|file| file.location.clone()).collect();
             live.extend(writing.written.iter().flat_map(Written::all).map(|add| add.file.location.clone()));
             live.extend(self.uploads.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+            staged = self.staged(cutoff, &live).await;
             (writing.snapshot.clone(), live)
         };
         let removed = self.log.removed_since(snapshot, cutoff).await;
@@ -88,10 +92,33 @@ impl Table {
         vacuumed.files = dead.len() as u64;
         vacuumed.bytes = dead.iter().map(|object| object.size).sum();
         self.delete(dead).await?;
+        vacuumed.files += delete_staged(staged).await;
         let outdated = outdated(&log, cutoff);
         vacuumed.log_files = outdated.len() as u64;
         self.delete(outdated).await?;
         Ok(vacuumed)
+    }
+
+    /// Returns what writes to a local folder have left that were killed: files under names that listings leave out. No
+    /// transaction is under way; other files of this process that are not whole yet are among those in progress.
+    async fn staged(&self, cutoff: i64, live: &HashSet<Path>) -> Vec<PathBuf> {
+        let Some(folder) = self.log.local_folder() else { return Vec::new() };
+        let path_of = |path: &Path| url::Url::parse(&format!("file:///{path}")).ok()?.to_file_path().ok();
+        let live: HashSet<PathBuf> = live.iter().filter_map(path_of).collect();
+        let found = tokio::task::spawn_blocking(move || {
+            let mut staged = Vec::new();
+            local::find_staged(&folder, &mut |path, base| {
+                let is_old = std::fs::metadata(path).and_then(|found| found.modified()).is_ok_and(|at| {
+                    let age = at.duration_since(std::time::UNIX_EPOCH).map(|age| age.as_millis());
+                    age.is_ok_and(|age| i64::try_from(age).is_ok_and(|age| age <= cutoff))
+                });
+                if is_old && !live.contains(FsPath::new(base)) {
+                    staged.push(path.to_owned());
+                }
+            });
+            staged
+        });
+        found.await.unwrap_or_default()
     }
 
     fn is_of_log(&self, path: &Path) -> bool {
@@ -118,6 +145,24 @@ impl Table {
             other => VacuumError::Commit(other),
         }
     }
+}
+
+/// Deletes what was staged, and says how many there were.
+async fn delete_staged(staged: Vec<PathBuf>) -> u64 {
+    if staged.is_empty() {
+        return 0;
+    }
+    let deleted = tokio::task::spawn_blocking(move || {
+        let gone = staged.into_iter().filter(|path| match std::fs::remove_file(path) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "what a killed write has left could not be deleted");
+                false
+            }
+        });
+        gone.count() as u64
+    });
+    deleted.await.unwrap_or(0)
 }
 
 fn is_old(object: &ObjectMeta, cutoff: i64) -> bool {

@@ -7,7 +7,9 @@
 //!
 //! Between `prepare` and the transaction anything may happen. Afterwards, [`Table::commits`](crate::Table::commits)
 //! says what became of it: of all that was prepared under one number, the last was committed if the table has counted
-//! that far, and none of it if not. A number is never prepared anew once it was committed. If another process took the
+//! that far, and none of it if not. Other writers' rows are not told, neither when they come nor when they are replaced
+//! or removed as repeats: books and files differ by just these. (Once they were merged into a file of ours, nobody can
+//! tell them from ours: count them anew.) A number is never prepared anew once it was committed. If another process took the
 //! table over, `prepare` was its own, and this one is fenced.
 
 use std::collections::BTreeMap;

@@ -143,7 +143,8 @@ pub struct Sent {
 pub struct World {
     pub clock: ManualClock,
     pub env: Env,
-    pub engine: Arc<dyn Engine>,
+    /// Its logs close with it.
+    _engine: Arc<dyn Engine>,
     pub stream: Arc<Stream>,
     pub store: Arc<Faulty>,
     pub schemas: Schemas,
@@ -168,7 +169,17 @@ impl World {
         let prints: Vec<Fingerprint> = encoders.iter().map(Schema::fingerprint).collect();
         let schemas = Schemas(encoders.iter().map(|schema| (schema.fingerprint(), schema.clone())).collect());
         let store = Arc::new(Faulty::new(seed, permille));
-        Self { clock, env, engine, stream, store, schemas, prints, encoders, random: Random::seeded(seed ^ 0xa5) }
+        Self {
+            clock,
+            env,
+            _engine: engine,
+            stream,
+            store,
+            schemas,
+            prints,
+            encoders,
+            random: Random::seeded(seed ^ 0xa5),
+        }
     }
 
     pub fn spec(&self) -> Spec {

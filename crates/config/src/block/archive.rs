@@ -6,8 +6,9 @@ use url::Url;
 use weir_schema::Codec;
 
 use super::{Attributes, location};
-use crate::ArchivePlan;
 use crate::diagnostic::Report;
+use crate::load::Known;
+use crate::{ArchivePlan, Diagnostic, StreamPlan};
 
 /// The attributes; all but the first say more of it.
 pub(crate) const ATTRIBUTES: [&str; 4] = ["archive", "archive_location", "archive_every", "archive_codec"];
@@ -35,6 +36,21 @@ pub(crate) fn read(block: &Attributes<'_>, report: &mut Report) -> Option<Archiv
     let codec = block.choice("archive_codec", &CODECS, report).unwrap_or(Codec::Zstandard);
     let retention = block.span("archive", RETENTION_MIN..=RETENTION_MAX, report)?;
     Some(ArchivePlan { retention, location, every, codec })
+}
+
+/// Refuses two archives in one place: the second would find the first one's files.
+pub(crate) fn check(streams: &Known<StreamPlan>, report: &mut Report) {
+    let mut seen: Vec<(&str, &StreamPlan)> = Vec::new();
+    for plan in streams.values().flatten() {
+        let Some(location) = plan.archive.as_ref().and_then(|archive| archive.location.as_ref()) else { continue };
+        let location = location.as_str().trim_end_matches('/');
+        if let Some((_, other)) = seen.iter().find(|(known, _)| *known == location) {
+            let message = format!("the archives of streams \"{}\" and \"{}\" have one place", other.name, plan.name);
+            let hint = format!("give each its own, such as \"{location}/{}\"", plan.name);
+            report.push(Diagnostic::error(message).at(plan.place.clone()).hint(hint));
+        }
+        seen.push((location, plan));
+    }
 }
 
 fn location(block: &Attributes<'_>, report: &mut Report) -> Option<Url> {

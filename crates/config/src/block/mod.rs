@@ -3,6 +3,7 @@
 //! One file per kind. Invariant: an attribute that a kind does not know is refused, never passed over.
 
 pub(crate) mod archive;
+mod compaction;
 pub(crate) mod files;
 pub(crate) mod function;
 mod location;

@@ -13,7 +13,7 @@ use weir_function::{Rollup, SqlError};
 use weir_types::{LookupName, TableName};
 
 use super::table::{self, Rows};
-use super::{Attributes, Spanned, function};
+use super::{Attributes, Spanned, compaction, function};
 use crate::diagnostic::Report;
 use crate::load::Known;
 use crate::sql::Sql;
@@ -207,6 +207,7 @@ fn one(sourced: &Sourced<'_>, source: &TablePlan, around: &Around<'_>, report: &
             (PartitionBy::None, RollupScope::Whole)
         }
     };
+    let compaction = compaction::read(block, &rows, partition_by.column(), false, report);
     Some(TablePlan {
         name: name.clone(),
         source: TableSource::Rollup(RollupPlan {
@@ -229,6 +230,7 @@ fn one(sourced: &Sourced<'_>, source: &TablePlan, around: &Around<'_>, report: &
         evolve: crate::Evolve::default(),
         location,
         target_file_size,
+        compaction,
         tags,
         place: block.place(),
     })

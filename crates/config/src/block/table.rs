@@ -8,7 +8,7 @@ use url::Url;
 use weir_types::{ByteSize, StreamName, TableName};
 
 use super::function::{Edge, Flow};
-use super::{Attributes, Reference, Shape, Spanned, location, noun};
+use super::{Attributes, Reference, Shape, Spanned, compaction, location, noun};
 use crate::diagnostic::Report;
 use crate::limits::BUCKETS_MAX;
 use crate::load::{Known, Names};
@@ -33,8 +33,11 @@ pub(crate) const SHAPE: Shape = Shape {
         "target_file_size",
         "tags",
         "evolve",
+        "compact",
+        "sort_by",
+        "keep",
     ],
-    later: &["retention", "sort_by"],
+    later: &["retention"],
     blocks: &[],
 };
 
@@ -146,6 +149,8 @@ pub(crate) fn read(
         };
         block.refuse("buckets", format!("`buckets` needs an id, and {block} has none"), hint, report);
     }
+    let is_unique = unique_by.as_ref().is_none_or(|columns| !columns.is_empty());
+    let compaction = compaction::read(block, &rows, event_time.as_deref(), is_unique, report);
     Some(TablePlan {
         name,
         source,
@@ -161,6 +166,7 @@ pub(crate) fn read(
         timeless,
         location,
         target_file_size,
+        compaction,
         evolve,
         tags,
         place: block.place(),
@@ -325,7 +331,7 @@ pub(super) fn check_time(
     }
 }
 
-fn missing_column(column: &str, rows: &Rows<'_>) -> String {
+pub(super) fn missing_column(column: &str, rows: &Rows<'_>) -> String {
     let names = rows.columns.fields().iter().map(|field| field.name().as_str());
     // A column that the stream has was left out by the function, however much another is like it.
     if rows.stream.is_some_and(|stream| stream.columns.field_with_name(column).is_ok()) {

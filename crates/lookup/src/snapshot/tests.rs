@@ -6,10 +6,10 @@ use weir_env::Env;
 use super::*;
 use crate::{Database, Files, Query, Source, load};
 
-const DAY: Timestamp = Timestamp(1_767_225_600_000_000);
+const DAY: Timestamp = Timestamp(1_767_225_600_000);
 
 fn later(seconds: i64) -> Timestamp {
-    Timestamp(DAY.0 + seconds * 1_000_000)
+    Timestamp(DAY.0 + seconds * 1000)
 }
 
 struct Kept {

@@ -10,6 +10,7 @@
 //! Invariants: a commit of a table is booked before it is made; what is trimmed has been booked; booking holds nobody up but
 //! the commit that it is about.
 
+mod archives;
 mod check;
 mod covered;
 mod letters;

@@ -25,6 +25,8 @@ stream "events" {
   time   = "at"
   id     = ["id", "at"]
   shards = 2
+  archive       = "400d"
+  archive_every = "1s"
 }
 table "events" {
   from         = stream.events
@@ -126,13 +128,16 @@ fn assert_balanced(report: &LedgerReport, seed: u64) {
 }
 
 fn data_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    find(folder, "parquet", found);
+    found.retain(|path| !path.components().any(|part| part.as_os_str() == "_delta_log"));
+}
+
+fn find(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            data_files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "parquet")
-            && !path.components().any(|part| part.as_os_str() == "_delta_log")
-        {
+            find(&path, extension, found);
+        } else if path.extension().is_some_and(|of| of == extension) {
             found.push(path);
         }
     }
@@ -333,6 +338,33 @@ async fn a_commit_that_was_rolled_back_is_noticed_and_the_table_heals() {
         node.accept_incident(incident.number, "I deleted it".into()).await.unwrap();
     }
     assert_balanced(&verify(&node).await, 9);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_file_that_is_gone_is_found() {
+    let world = World::new(12);
+    let node = world.start().await;
+    world.send(&node, 0..50).await;
+    world.settle(&node).await;
+    let (stream, started) = ("events".parse().unwrap(), node.env().elapsed());
+    let archived = || node.archive(&stream).is_ok_and(|archive| archive.stats().held.records.count == 50);
+    while !archived() {
+        assert!(node.env().elapsed() - started < PATIENCE, "nothing was archived");
+        node.env().sleep(Duration::from_millis(20)).await;
+    }
+    let report = verify(&node).await;
+    assert_balanced(&report, 12);
+    let lines = report.lines.iter().filter(|line| line.hop == Hop::Archive && line.name == "events");
+    assert_eq!(lines.map(|line| line.out).sum::<u64>(), 50);
+    let mut files = Vec::new();
+    find(&world.data(), "avro", &mut files);
+    std::fs::remove_file(&files[0]).unwrap();
+    let report = verify(&node).await;
+    let gone = of(&report, Fault::Archive);
+    assert_eq!(gone.len(), 1, "{:?}", report.findings);
+    assert_eq!((gone[0].hop, gone[0].name.as_str()), (Hop::Archive, "events"));
+    assert!(gone[0].hour.is_some(), "{gone:?}");
+    assert!(files[0].ends_with(Path::new(gone[0].source.as_ref().unwrap()).file_name().unwrap()), "{gone:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,6 +18,7 @@ impl Node {
                 self.audit(name, table, live, &mut beyond.findings, unchecked).await;
             }
         }
+        self.verify_archives(choice, live, &mut beyond.findings, unchecked).await;
         if choice.hop.is_none_or(|hop| hop == Hop::DeadLetters) {
             self.verify_letters(choice, &mut beyond, unchecked).await;
         }

@@ -13,7 +13,7 @@ use weir_env::ManualClock;
 use super::keep::backoff;
 use super::*;
 
-const NOON: Timestamp = Timestamp(1_767_268_800_000_000);
+const NOON: Timestamp = Timestamp(1_767_268_800_000);
 
 /// A folder with one lookup, `rates`, of a column `id`.
 struct Source {

@@ -14,6 +14,7 @@ use weir_table::{CommitError, Committed, ReplaceError};
 
 use super::Parts;
 use super::stale::{self, Basis, Key, Wanted};
+use crate::lookups::Current;
 
 /// Why a partition was not computed. It is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -37,35 +38,42 @@ impl ComputeError {
     }
 }
 
-impl Parts {
-    /// Returns the lookups, and what the partitions should be made of.
-    fn look(&self) -> (Arc<Lookups>, Wanted) {
-        let lookups = self.lookups.current();
-        let digests = self.digests.of(&lookups, self.planned.reads());
-        let source = (&self.source.name, self.source.table.identity());
-        let basis = Basis::new(&self.plan.sql, source, digests.into_iter());
-        let (source, own) = (self.source.table.partitions(), self.table.partitions());
-        (lookups, Wanted::look(&self.shape, basis, (&source, &own), &self.table.positions()))
-    }
+/// What was found at one look: what partitions should be made of, and the lookups that this is about.
+pub(super) struct Look {
+    lookups: Arc<Lookups>,
+    wanted: Wanted,
+    /// The partitions that are not what the query would give, each with what it should be made of, the newest first.
+    pub stale: Vec<(Key, u64)>,
+}
 
-    /// Returns the partitions that are not what the query would give, each with what it should be made of, the newest
-    /// first.
-    pub(super) fn stale(&self) -> Vec<(Key, u64)> {
-        self.look().1.stale(&self.table.positions())
+impl Parts {
+    /// Looks what is stale.
+    pub(super) fn look(&self) -> Look {
+        let Current { lookups, versions } = self.lookups.now();
+        let digests = self.planned.reads().iter().filter_map(|name| Some((name.as_str(), versions.get(name)?.digest)));
+        let source = (&self.source.name, self.source.table.identity());
+        let basis = Basis::new((&self.plan.sql, &self.planned.output()), source, digests);
+        let (source, own, positions) =
+            (self.source.table.partitions(), self.table.partitions(), self.table.positions());
+        let wanted = Wanted::look(&self.shape, basis, (&source, &own), &positions);
+        Look { lookups, stale: wanted.stale(&positions), wanted }
     }
 
     /// Computes a partition, and replaces its rows and its positions.
     ///
-    /// Once begun, it takes what is committed now, which may be newer than what made it stale.
+    /// It takes what is committed now, which may be newer than what made it stale.
     // Boxed, since the compiler can't see through the streams below that it is `Send`.
-    pub(super) fn compute(&self, key: Key) -> BoxFuture<'_, Result<Option<Committed>, ComputeError>> {
-        self.compute_one(key).boxed()
+    pub(super) fn compute<'a>(
+        &'a self,
+        look: &'a Look,
+        key: Key,
+    ) -> BoxFuture<'a, Result<Option<Committed>, ComputeError>> {
+        self.compute_one(look, key).boxed()
     }
 
-    async fn compute_one(&self, key: Key) -> Result<Option<Committed>, ComputeError> {
-        // The positions first, then the files: see the invariant of `stale`.
-        let (lookups, wanted) = self.look();
-        let Some(positions) = wanted.positions_of(key) else { return Ok(None) };
+    async fn compute_one(&self, look: &Look, key: Key) -> Result<Option<Committed>, ComputeError> {
+        // The positions were taken before the files are: see the invariant of `stale`.
+        let Some(positions) = look.wanted.positions_of(key) else { return Ok(None) };
         let source = self.files_of(key);
         let (day, hour) = key;
         if source.files.is_empty() && self.plan.scope != RollupScope::Whole {
@@ -76,7 +84,7 @@ impl Parts {
         let parsed = self.queries.parse(&self.plan.sql).map_err(failed)?;
         let mut sources = vec![(self.source.name.to_string(), source)];
         for name in self.planned.reads() {
-            let rows = lookups.get(name).filter(|rows| !rows.is_empty());
+            let rows = look.lookups.get(name).filter(|rows| !rows.is_empty());
             if let Some(rows) = rows {
                 sources.push((name.to_string(), Source::rows(rows[0].schema(), rows.to_vec())));
             }

@@ -11,7 +11,6 @@
 //! nothing stale. What fails is tried again, told in the status, and keeps no other partition waiting for long.
 
 mod compute;
-mod digests;
 mod open;
 mod refresh;
 mod run;
@@ -33,7 +32,6 @@ use weir_function::Rollup;
 use weir_table::Table;
 use weir_types::TableName;
 
-use self::digests::Digests;
 pub(crate) use self::open::{Around, open, sources};
 pub use self::refresh::RefreshError;
 use self::run::Settled;
@@ -62,7 +60,6 @@ struct Parts {
     table: Arc<Table>,
     store: Arc<dyn ObjectStore>,
     lookups: Arc<LookupSet>,
-    digests: Digests,
     queries: weir_query::Engine,
     /// Held while a partition is computed.
     turns: Arc<Semaphore>,

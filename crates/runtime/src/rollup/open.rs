@@ -84,13 +84,14 @@ async fn one(
     let TableSource::Rollup(rollup) = plan.source else { unreachable!("the caller chose rollups") };
     let source = tables.get(&rollup.source).expect(known).clone();
     // The table's own columns, as they are stored: what the plan knows of them is older where the table has grown wider.
-    let columns = compute::columns(&source.table.columns(), &rollup.source_columns);
+    let columns = compute::columns(&source.table.columns_to_be(), &rollup.source_columns);
     let lookups = around.lookups.columns();
-    let failed = |source| StartError::Function { function: format!("of table `{}`", plan.name), source };
+    let failed = |source| StartError::Rollup { table: plan.name.clone(), source };
     let planned = Rollup::plan(&rollup.sql, (source.name.as_str(), &columns), lookups).map_err(failed)?;
     let mut spec = Spec::new(plan.name.clone(), planned.output());
     spec.partition_by = tables::partition_by(&plan.partition_by);
     spec.freshness = plan.freshness;
+    tables::compaction(&mut spec, plan.compaction);
     if let Some(size) = plan.target_file_size {
         spec.target_file_bytes = size.0;
     }
@@ -99,7 +100,7 @@ async fn one(
     let (table, store) = tables::open(&spec, plan.location.as_ref(), around.folder, around.env, witness).await?;
     let booked = around.books.open_table(&table).await;
     booked.map_err(|source| StartError::Books { table: plan.name.to_string(), source })?;
-    let shape = Shape { source: rollup.source.clone(), scope: rollup.scope.clone(), by: plan.partition_by };
+    let shape = Shape { scope: rollup.scope.clone(), by: plan.partition_by };
     let parts = Parts {
         name: plan.name.clone(),
         plan: rollup,
@@ -110,7 +111,6 @@ async fn one(
         table: Arc::new(table),
         store,
         lookups: around.lookups.clone(),
-        digests: super::Digests::default(),
         queries: around.queries.within(TIME, u64::MAX),
         turns: turns.clone(),
         freshness: plan.freshness,

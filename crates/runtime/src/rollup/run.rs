@@ -13,6 +13,8 @@ use crate::pipeline::chain;
 
 /// Partitions that are computed before it looks again which are stale, and which are newest.
 const ROUND_MAX: usize = 64;
+/// How often it is looked whether the columns are what they should be.
+const COLUMNS_LOOK: Duration = Duration::from_secs(1);
 /// How often it looks without being woken: lookups that have new contents wake nobody.
 const LOOK: Duration = Duration::from_secs(10);
 /// The wait before a partition that failed is tried again; it doubles.
@@ -58,7 +60,23 @@ pub(super) async fn run(parts: Arc<Parts>, mut stop: watch::Receiver<bool>) {
     }
 }
 
+/// Waits until the source has the columns that the SQL was planned for, and lets the own files follow theirs.
+async fn settle_columns(parts: &Parts) {
+    loop {
+        let trouble = match parts.source.table.reshaping() {
+            Some(reshaping) => Some(format!("it waits for table `{}`: {reshaping}", parts.source.name)),
+            None => parts.table.reshape().await.err().map(|error| crate::pipeline::chain(&error)),
+        };
+        if trouble.is_none() {
+            return parts.progress.set_trouble(None);
+        }
+        parts.progress.set_trouble(trouble);
+        parts.env.sleep(parts.env.jitter(COLUMNS_LOOK)).await;
+    }
+}
+
 async fn work(parts: &Parts) {
+    settle_columns(parts).await;
     let mut source = parts.source.table.watch();
     let mut asked = parts.asked.subscribe();
     let mut failures = Failures::new();
@@ -125,21 +143,21 @@ async fn wait(
 }
 
 async fn round(parts: &Parts, failures: &mut Failures) -> Round {
-    let stale = parts.stale();
+    let look = parts.look();
     let progress = &parts.progress;
-    progress.stale.store(stale.len() as u64, Ordering::Relaxed);
-    let wanted: BTreeMap<Key, u64> = stale.iter().copied().collect();
+    progress.stale.store(look.stale.len() as u64, Ordering::Relaxed);
+    let wanted: BTreeMap<Key, u64> = look.stale.iter().copied().collect();
     failures.retain(|key, failure| wanted.get(key) == Some(&failure.wanted));
     let now = parts.env.elapsed();
-    let mut due: Vec<(Key, u64)> =
-        stale.into_iter().filter(|(key, _)| failures.get(key).is_none_or(|failure| failure.retry_at <= now)).collect();
+    let is_due = |key: &Key| failures.get(key).is_none_or(|failure| failure.retry_at <= now);
+    let mut due: Vec<(Key, u64)> = look.stale.iter().copied().filter(|(key, _)| is_due(key)).collect();
     // What failed comes last, so that it keeps nothing else from its turn.
     due.sort_by_key(|(key, _)| failures.contains_key(key));
     let mut in_row = 0;
     for (key, wanted) in due.iter().copied().take(ROUND_MAX) {
         // The semaphore is never closed.
         let _turn = parts.turns.acquire().await;
-        match parts.compute(key).await {
+        match parts.compute(&look, key).await {
             Ok(committed) => {
                 in_row = 0;
                 failures.remove(&key);

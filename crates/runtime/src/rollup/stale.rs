@@ -12,7 +12,9 @@
 //! older.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
+use arrow::datatypes::Schema;
 use weir_config::{PartitionBy, RollupScope};
 use weir_function::rollup::{DAY_US, HOUR_US};
 use weir_table::{Partition, Place, SourceId};
@@ -29,7 +31,6 @@ pub(super) type Key = (Option<i32>, Option<u8>);
 /// How the partitions of a source map to those of a rollup.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
-    pub source: TableName,
     pub scope: RollupScope,
     /// How the rollup is partitioned.
     pub by: PartitionBy,
@@ -98,8 +99,13 @@ fn split(position: u64) -> (u64, u64) {
 pub(super) struct Basis(u64);
 
 impl Basis {
-    /// `identity` tells the source from another table of its name; `lookups` are digests of their contents.
-    pub fn new<'a>(sql: &str, source: (&TableName, &str), lookups: impl Iterator<Item = (&'a str, u128)>) -> Self {
+    /// The SQL comes with its columns, which are others where it is `select *` and the source has grown. `identity` tells
+    /// the source from another table of its name; `lookups` are digests of their contents.
+    pub fn new<'a>(
+        (sql, columns): (&str, &Schema),
+        (source, identity): (&TableName, &str),
+        lookups: impl Iterator<Item = (&'a str, impl Display)>,
+    ) -> Self {
         let mut hash = Xxh3::new();
         hash.update(&SCHEME.to_le_bytes());
         // With their lengths, so that no two lists of texts are one.
@@ -107,11 +113,14 @@ impl Basis {
             hash.update(&(text.len() as u64).to_le_bytes());
             hash.update(text.as_bytes());
         };
-        let (source, identity) = source;
         [sql, source.as_str(), identity].into_iter().for_each(&mut text);
+        for field in columns.fields() {
+            text(field.name());
+            text(&field.data_type().to_string());
+        }
         for (name, digest) in lookups {
             text(name);
-            text(&format!("{digest:032x}"));
+            text(&digest.to_string());
         }
         Self(hash.digest() & LOW_MAX)
     }
@@ -186,11 +195,11 @@ mod tests {
 
     fn shape(by: PartitionBy) -> Shape {
         let scope = RollupScope::Partition(weir_function::rollup::Derivation::default());
-        Shape { source: "clicks".parse().unwrap(), scope, by }
+        Shape { scope, by }
     }
 
     fn basis(sql: &str) -> Basis {
-        Basis::new(sql, (&"clicks".parse().unwrap(), "identity"), [("airlines", 7)].into_iter())
+        Basis::new((sql, &Schema::empty()), (&"clicks".parse().unwrap(), "identity"), [("airlines", 7)].into_iter())
     }
 
     /// A rollup's positions, as computing leaves them.
@@ -250,9 +259,9 @@ mod tests {
         let clicks = "clicks".parse().unwrap();
         for other in [
             basis("p"),
-            Basis::new("q", (&clicks, "another"), [("airlines", 7)].into_iter()),
-            Basis::new("q", (&clicks, "identity"), [("airlines", 8)].into_iter()),
-            Basis::new("q", (&"views".parse().unwrap(), "identity"), [("airlines", 7)].into_iter()),
+            Basis::new(("q", &Schema::empty()), (&clicks, "another"), [("airlines", 7)].into_iter()),
+            Basis::new(("q", &Schema::empty()), (&clicks, "identity"), [("airlines", 8)].into_iter()),
+            Basis::new(("q", &Schema::empty()), (&"views".parse().unwrap(), "identity"), [("airlines", 7)].into_iter()),
         ] {
             let mut log = Log::default();
             log.compute(basis("q"), &source, usize::MAX);
@@ -273,7 +282,8 @@ mod tests {
         let mut log = Log::default();
         log.compute(basis("q"), &source, usize::MAX);
         // Another table in its place, without the second day.
-        let other = Basis::new("q", (&"clicks".parse().unwrap(), "another"), [("airlines", 7)].into_iter());
+        let other =
+            Basis::new(("q", &Schema::empty()), (&"clicks".parse().unwrap(), "another"), [("airlines", 7)].into_iter());
         let source = [partition(Some(1), Some(1), 1)];
         assert_eq!(log.stale(other, &source, &own), [(Some(2), None), (Some(1), None)]);
         assert_eq!(Log::default().stale(other, &[], &[]), []);

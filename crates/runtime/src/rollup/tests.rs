@@ -125,13 +125,12 @@ impl World {
             name: own.name.clone(),
             plan,
             planned,
-            shape: Shape { source: source.name.clone(), scope, by },
+            shape: Shape { scope, by },
             env: self.env.clone(),
             source: source.clone(),
             table: own.table,
             store: own.store,
             lookups: Arc::new(LookupSet::empty(&self.env)),
-            digests: Digests::default(),
             queries: self.queries.within(Duration::from_secs(60), u64::MAX),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             freshness: Duration::ZERO,
@@ -207,24 +206,30 @@ fn of(rollup: &Parts) -> Source {
     Source { name: rollup.name.clone(), table: rollup.table.clone(), store: rollup.store.clone() }
 }
 
+/// Computes so many of a rollup's stale partitions, and returns how many were.
+async fn compute(rollup: &Parts, most: usize) -> usize {
+    let look = rollup.look();
+    let stale = look.stale.iter().copied().take(most);
+    let mut computed = 0;
+    for (key, _) in stale {
+        rollup.compute(&look, key).await.unwrap();
+        computed += 1;
+    }
+    computed
+}
+
 impl Tables {
     /// Computes what is stale, link by link; with a limit, only so many partitions in all. Returns how many were.
     async fn settle(&self, most: usize) -> usize {
         let mut computed = 0;
         for rollup in &self.rollups {
-            for (key, _) in rollup.stale() {
-                if computed == most {
-                    return computed;
-                }
-                rollup.compute(key).await.unwrap();
-                computed += 1;
-            }
+            computed += compute(rollup, most - computed).await;
         }
         computed
     }
 
     fn stale(&self) -> usize {
-        self.rollups.iter().map(|rollup| rollup.stale().len()).sum()
+        self.rollups.iter().map(|rollup| rollup.look().stale.len()).sum()
     }
 }
 
@@ -355,22 +360,15 @@ async fn changed_sql_is_computed_partition_by_partition() {
     events.table.append(batch, &[(SourceId::new("stream/s/0"), 1)]).await.unwrap();
     events.table.commit().await.unwrap();
     let rollup = world.rollup("changing", first, &events, by()).await;
-    let partitions = rollup.stale().len();
-    for (key, _) in rollup.stale() {
-        rollup.compute(key).await.unwrap();
-    }
+    let partitions = compute(&rollup, usize::MAX).await;
+    assert!(partitions > 10);
     let rollup = world.rollup("changing", second, &events, by()).await;
-    assert_eq!(rollup.stale().len(), partitions);
-    for (key, _) in rollup.stale().into_iter().take(5) {
-        rollup.compute(key).await.unwrap();
-    }
+    assert_eq!(rollup.look().stale.len(), partitions);
+    assert_eq!(compute(&rollup, 5).await, 5);
     let changed = "select count(*) from changing where events > 1000";
     assert_eq!(world.ask(changed, &of(&rollup)).await, ["5"]);
     let rollup = world.rollup("changing", second, &events, by()).await;
-    assert_eq!(rollup.stale().len(), partitions - 5);
-    for (key, _) in rollup.stale() {
-        rollup.compute(key).await.unwrap();
-    }
+    assert_eq!(compute(&rollup, usize::MAX).await, partitions - 5);
     assert_eq!(world.ask(changed, &of(&rollup)).await, [partitions.to_string()]);
 }
 

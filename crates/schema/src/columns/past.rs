@@ -45,7 +45,7 @@ impl Reader<'_> {
     fn record(&mut self, id: NodeId, columns: &Fields, path: &[String]) -> Result<(), ColumnError> {
         let Kind::Record(record) = &self.schema.node(id).kind else { return Ok(()) };
         for (field, of) in record.fields.iter().zip(columns) {
-            let path = [path, &[field.name.clone()]].concat();
+            let path = [path, std::slice::from_ref(&field.name)].concat();
             if !field.aliases.is_empty() {
                 self.past.renamed.insert(path.clone(), field.aliases.clone());
             }

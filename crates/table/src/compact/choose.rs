@@ -79,23 +79,26 @@ impl Due {
     }
 }
 
-/// Returns what is due at one place; `is_settled` says of a single file that it is known to be in order.
+/// Returns what is due at one place. `is_settled` says of a single file that it is known to be in order, `is_busy` of any
+/// that it is being compacted: then only others of the place are merged.
 pub(crate) fn at(
     place: Place,
     files: &[Arc<DataFile>],
     spec: &Spec,
     now: Timestamp,
     is_settled: impl Fn(&DataFile) -> bool,
+    is_busy: impl Fn(&DataFile) -> bool,
 ) -> Option<Due> {
+    let free: Vec<Arc<DataFile>> = files.iter().filter(|file| !is_busy(file)).cloned().collect();
     let is_rebuilt = match files {
         [] => return None,
         [one] if is_settled(one) => return None,
-        files => rebuild_is_due(place, files, spec, now),
+        files => free.len() == files.len() && rebuild_is_due(place, files, spec, now),
     };
     if is_rebuilt {
         return Some(Due::new(place, Work::Rebuild, files.to_vec(), spec, now));
     }
-    let chosen = small(files, spec, now);
+    let chosen = small(&free, spec, now);
     (!chosen.is_empty()).then(|| Due::new(place, Work::Merge, chosen, spec, now))
 }
 

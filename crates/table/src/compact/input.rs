@@ -27,15 +27,20 @@ use crate::reader::{Reader, failed};
 
 /// Footer entry: the columns that the rows are sorted by, as JSON; nulls first, as [`Order`] has it.
 pub(crate) const SORTED_KEY: &str = "weir.sorted_by";
+/// Footer entry: the scheme of ids (see [`filter::SCHEME_KEY`]), if none of them is in another file that has this entry.
+/// Not the filter's own entry: files of other writers that are rewritten get filters, and keep their repeats.
+const UNIQUE_KEY: &str = "weir.unique_by";
 /// Footer entry: when the newest of the files arrived that a compaction made this one of, in milliseconds since 1970.
 pub(crate) const ARRIVED_KEY: &str = "weir.arrived_at";
 
-/// Returns what footers say of the order of rows, and of when the newest came if the file's own age does not tell.
-pub(crate) fn notes(order: &[String], arrived: Option<Timestamp>) -> Vec<(String, String)> {
+/// Returns what footers say beside the ids: by which columns rows are in order, that no id of theirs is in another file
+/// with this entry (for tables with ids), and when the newest row came, if the file's own age does not tell.
+pub(crate) fn notes(order: &[String], scheme: Option<&str>, arrived: Option<Timestamp>) -> Vec<(String, String)> {
     let mut notes = Vec::new();
     if !order.is_empty() {
         notes.push((SORTED_KEY.to_owned(), serde_json::Value::from(order.to_vec()).to_string()));
     }
+    notes.extend(scheme.map(|scheme| (UNIQUE_KEY.to_owned(), scheme.to_owned())));
     notes.extend(arrived.map(|at| (ARRIVED_KEY.to_owned(), at.0.to_string())));
     notes
 }
@@ -51,10 +56,12 @@ pub(crate) struct Input {
     pub(crate) metadata: ArrowReaderMetadata,
     /// Whether the rows are in the wanted order.
     pub(crate) is_sorted: bool,
-    /// Whether its ids are known to be nowhere else among the table's own files.
-    pub(crate) is_ours: bool,
+    /// Whether its ids are known to be in no other such file.
+    pub(crate) is_unique: bool,
     /// When its newest row came.
     pub(crate) arrived: Timestamp,
+    /// The wrapping sum of its ids, if it says so.
+    pub(crate) sum: Option<u128>,
     /// The ordinal of its first row.
     pub(crate) first: u64,
 }
@@ -74,8 +81,10 @@ impl Input {
         let sorted = value(SORTED_KEY).and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
         let arrived = value(ARRIVED_KEY).and_then(|text| text.parse().ok()).map_or(file.modified, Timestamp);
         let is_sorted = order.columns().is_empty() || sorted.is_some_and(|columns| columns == order.columns());
-        let is_ours = value(filter::SCHEME_KEY) == Some(scheme);
-        Ok(Self { file, metadata, is_sorted, is_ours, arrived, first: 0 })
+        let is_unique = value(UNIQUE_KEY) == Some(scheme);
+        let has_ids = value(filter::SCHEME_KEY) == Some(scheme);
+        let sum = value(filter::SUM_KEY).filter(|_| has_ids).and_then(|sum| u128::from_str_radix(sum, 16).ok());
+        Ok(Self { file, metadata, is_sorted, is_unique, arrived, sum, first: 0 })
     }
 
     /// Returns the bytes that its rows take when decoded, about.

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Memory is the budget of the settings, whatever the files' size, and a row group per file that is being encoded. What goes
-//! out is what came in less the repeats: that is counted before anything is committed.
+//! out is what came in less the repeats: rows are counted, and the sums of ids compared, before anything is committed.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +47,10 @@ const BLOCK_BYTES: u64 = 128 << 10;
 const DECODED_BYTES: u64 = 1 << 20;
 /// Bytes of a batch that a merge hands on.
 const MERGED_BYTES: u64 = 2 << 20;
+/// Batches and blocks of a file at least.
+const FILE_SHARE: u64 = 16;
+/// Bytes of a block at least.
+const BLOCK_BYTES_MIN: u64 = 4096;
 /// Batches between a merge and its encoder, where they run on a thread each.
 const BATCHES_AHEAD: usize = 2;
 
@@ -90,6 +94,11 @@ impl Job {
         self.spec.compact_bytes
     }
 
+    /// Returns so many bytes, or less where files are to be small: they end between batches, and are cut between blocks.
+    fn share(&self, bytes: u64) -> u64 {
+        (self.spec.target_file_bytes / FILE_SHARE).clamp(BLOCK_BYTES_MIN, bytes)
+    }
+
     /// Does it all but the transaction. `target` is told how large files should be.
     pub(crate) async fn run(self: Arc<Self>, mut target: Target) -> Result<Outcome, CompactError> {
         let units = input::units(&self.inputs, &self.order)?;
@@ -114,6 +123,16 @@ impl Job {
             false => self.clone().write_runs(runs, removed, target, files).await,
         };
         let made = self.finish(uploads, kept, store.as_ref()).await?;
+        let sums: Option<Vec<u128>> = self.inputs.iter().map(|input| input.sum).collect();
+        let written = made.iter().fold(0u128, |sum, one| sum.wrapping_add(one.tally.sum));
+        if gone == 0
+            && let Some(sums) = sums
+            && !self.spec.unique_by.is_empty()
+            && sums.into_iter().fold(0, u128::wrapping_add) != written
+        {
+            delete(store.as_ref(), made.iter().map(|one| one.add.file.location.clone()).collect()).await;
+            return Err(CompactError::Sum { table: self.spec.name.clone() });
+        }
         Ok(Outcome { made, removed: gone, spilled: self.scratch.written() })
     }
 
@@ -223,14 +242,14 @@ impl Job {
         if sorter.rows() > 0 {
             // What is left may stay in memory, unless merging would want for it.
             let stays = runs.is_empty() || sorter.bytes() <= self.budget() / 8;
-            let rows = block_rows(BLOCK_BYTES, sorter.rows() as u64, sorter.bytes());
+            let rows = block_rows(self.share(BLOCK_BYTES), sorter.rows() as u64, sorter.bytes());
             runs.push(if stays { sorter.into_memory(rows) } else { self.spill(&mut sorter)? });
         }
         Ok((runs, ids))
     }
 
     fn spill(&self, sorter: &mut Sorter) -> Result<Run, CompactError> {
-        let rows = block_rows(BLOCK_BYTES, sorter.rows() as u64, sorter.bytes());
+        let rows = block_rows(self.share(BLOCK_BYTES), sorter.rows() as u64, sorter.bytes());
         sorter.spill(&self.scratch, rows)
     }
 
@@ -261,7 +280,7 @@ impl Job {
             let count = (runs.len() - runs_max + 1).clamp(2, runs_max);
             let some: Vec<Run> = runs.drain(..count).collect();
             let mut writer = RunWriter::new(&self.scratch, &self.form)?;
-            let rows = block_rows(BLOCK_BYTES, self.rows, self.decoded());
+            let rows = block_rows(self.share(BLOCK_BYTES), self.rows, self.decoded());
             let mut merge = Merge::of_runs(Around { removed: None, ..self.around(true) }, &some, None, None, rows)?;
             while let Some(batch) = merge.next()? {
                 self.check()?;
@@ -292,7 +311,7 @@ impl Job {
         let least: VecDeque<u128> = units.iter().map(|unit| unit.least).collect();
         // What is open at once was counted before; only what is fetched ahead comes on top.
         let fetch = Fetch::start(target.store.clone(), self.inputs.clone(), units, u64::MAX, |_| 1);
-        let rows = block_rows(MERGED_BYTES, self.rows, self.decoded());
+        let rows = block_rows(self.share(MERGED_BYTES), self.rows, self.decoded());
         let outputs = Outputs::new(target, self.form.clone(), files);
         self.merge_and_encode(outputs, move |job, hand_on| {
             let (inputs, decoder) = (&job.inputs, job.decoder.clone());
@@ -314,7 +333,7 @@ impl Job {
         target: Arc<Target>,
         files: u64,
     ) -> Result<Uploads, (CompactError, Uploads)> {
-        let rows = block_rows(MERGED_BYTES, self.rows, self.decoded());
+        let rows = block_rows(self.share(MERGED_BYTES), self.rows, self.decoded());
         let cuts = cuts(&runs, files);
         let runs = Arc::new(runs);
         let starts = std::iter::once(None).chain(cuts.iter().cloned().map(Some));

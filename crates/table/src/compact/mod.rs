@@ -3,17 +3,18 @@
 //! - [`choose`]: what is due, and what is most urgent.
 //! - [`job`]: how it is done, in bounded memory. Its parts: [`input`] and [`fetch`] (row groups), [`order`] (keys),
 //!   [`sort`] and [`run`] (what is not in order yet), [`repeats`], [`merge`], [`output`].
-//! - Here: one compaction per place at a time, and the transaction that swaps the files.
+//! - Here: no file in two compactions at a time, and the transaction that swaps the files.
 //!
 //! Invariant: what a version holds before and after are the same rows, but for those whose id another one has. If an input is
 //! gone when the outputs are ready, nothing happens, and it is due again.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::error::ArrowError;
 use tokio::runtime::Handle;
+use weir_types::Timestamp;
 
 use crate::error::{CommitError, CompactError};
 use crate::file::DataFile;
@@ -46,25 +47,51 @@ const MERGE_ROW_GROUP_BYTES: usize = 8 << 20;
 /// Encoded bytes of a row group of a rebuild.
 const REBUILD_ROW_GROUP_BYTES: usize = 64 << 20;
 
-/// Places that are being compacted.
-pub(crate) type Busy = Arc<Mutex<HashSet<Place>>>;
+/// What was read of files' footers, so that it is not read again.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// Files that are the only ones of their places, and in order.
+    settled: HashSet<String>,
+    /// When files came whose ids may be in others; none for files whose ids are not.
+    arrivals: HashMap<String, Option<Timestamp>>,
+}
 
-/// A place that is being compacted, until it is dropped.
+impl Known {
+    fn forget_all_but<'a>(&mut self, files: impl Iterator<Item = &'a Arc<DataFile>>) {
+        let files: HashSet<&str> = files.map(|file| file.path.as_str()).collect();
+        self.settled.retain(|path| files.contains(path.as_str()));
+        self.arrivals.retain(|path, _| files.contains(path.as_str()));
+    }
+}
+
+/// The names of files that are being compacted.
+pub(crate) type Busy = Arc<Mutex<HashSet<String>>>;
+
+/// Files that are being compacted, until it is dropped.
 struct Claim {
     all: Busy,
-    place: Place,
+    paths: Vec<String>,
 }
 
 impl Claim {
-    fn of(all: &Busy, place: Place) -> Option<Self> {
-        let is_free = all.lock().unwrap_or_else(PoisonError::into_inner).insert(place);
-        is_free.then(|| Self { all: all.clone(), place })
+    /// Claims files, unless somebody has one of them.
+    fn of(all: &Busy, files: &[Arc<DataFile>]) -> Option<Self> {
+        let mut held = all.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.iter().any(|file| held.contains(&file.path)) {
+            return None;
+        }
+        let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+        held.extend(paths.iter().cloned());
+        Some(Self { all: all.clone(), paths })
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.place);
+        let mut held = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in &self.paths {
+            held.remove(path);
+        }
     }
 }
 
@@ -75,11 +102,12 @@ impl Table {
         let places: Vec<(Place, Vec<Arc<DataFile>>)> =
             self.state().files.places().map(|(place, files)| (*place, files.clone())).collect();
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-        settled.retain(|path| places.iter().any(|(_, files)| matches!(files.as_slice(), [one] if one.path == *path)));
-        let is_settled = |file: &DataFile| settled.contains(&file.path);
-        let due = places.iter().filter(|(place, _)| !busy.contains(place));
-        let due = due.filter_map(|(place, files)| choose::at(*place, files, &self.spec, now, is_settled));
+        let mut known = self.known();
+        known.forget_all_but(places.iter().flat_map(|(_, files)| files));
+        let is_settled = |file: &DataFile| known.settled.contains(&file.path);
+        let is_busy = |file: &DataFile| busy.contains(&file.path);
+        let due = places.iter();
+        let due = due.filter_map(|(place, files)| choose::at(*place, files, &self.spec, now, is_settled, is_busy));
         let mut due: Vec<Due> = due.collect();
         due.sort_by(|a, b| b.urgency.total_cmp(&a.urgency).then_with(|| a.place.cmp(&b.place)));
         due
@@ -126,20 +154,23 @@ impl Table {
         if self.reshaping().is_some() {
             return Ok(Compacted::default());
         }
-        let Some(_claim) = Claim::of(&self.busy, place) else { return Ok(Compacted::default()) };
+        let Some(_claim) = Claim::of(&self.busy, &files) else { return Ok(Compacted::default()) };
         if !self.holds_all(place, &files) {
             return Ok(Compacted::default());
         }
         let columns = self.columns();
         let order = order::Order::by(self.spec.order(), &columns)?;
         let (inputs, rows) = job::open_inputs(&self.store, &files, &self.scheme, &order).await?;
-        let is_foreign = !self.spec.unique_by.is_empty() && inputs.iter().any(|input| !input.is_ours);
-        if work == Work::Merge && is_foreign {
-            // Its rows may repeat those of any file of the place.
+        let is_foreign = !self.spec.unique_by.is_empty() && inputs.iter().any(|input| !input.is_unique);
+        if work == Work::Merge && (is_foreign || self.would_reorder(place, &inputs, &order).await?) {
+            // Only all of the place can be put right. Where that costs much, it waits until it is due.
             drop((inputs, _claim, _shared));
             let files = self.state().files.at(place).to_vec();
             let all = Due::new(place, Work::Rebuild, files, &self.spec, self.env.now());
-            return Box::pin(self.compact(all)).await;
+            return match all.bytes <= self.spec.target_file_bytes {
+                true => Box::pin(self.compact(all)).await,
+                false => Ok(Compacted::default()),
+            };
         }
         if let [one] = inputs.as_slice()
             && one.is_sorted
@@ -147,7 +178,7 @@ impl Table {
             && one.file.size <= self.spec.target_file_bytes
         {
             // There is nothing to gain; it is remembered, so that its footer is not read again.
-            self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(one.file.path.clone());
+            self.known().settled.insert(one.file.path.clone());
             return Ok(Compacted::default());
         }
         if is_foreign {
@@ -216,6 +247,34 @@ impl Table {
         }
     }
 
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether merging these would hide which came first: a file that may repeat their ids came between them.
+    async fn would_reorder(
+        &self,
+        place: Place,
+        inputs: &[input::Input],
+        order: &order::Order,
+    ) -> Result<bool, CompactError> {
+        let arrived = inputs.iter().map(|input| input.arrived);
+        let (Some(first), Some(last)) = (arrived.clone().min(), arrived.max()) else { return Ok(false) };
+        if self.spec.unique_by.is_empty() {
+            return Ok(false);
+        }
+        let files = self.state().files.at(place).to_vec();
+        let unknown: Vec<_> =
+            files.iter().filter(|file| !self.known().arrivals.contains_key(&file.path)).cloned().collect();
+        let (opened, _) = job::open_inputs(&self.store, &unknown, &self.scheme, order).await?;
+        let mut known = self.known();
+        for input in inputs.iter().chain(&opened) {
+            known.arrivals.insert(input.file.path.clone(), (!input.is_unique).then_some(input.arrived));
+        }
+        let doubtful = files.iter().filter_map(|file| *known.arrivals.get(&file.path)?);
+        Ok(doubtful.into_iter().any(|at| first <= at && at <= last))
+    }
+
     fn holds_all(&self, place: Place, files: &[Arc<DataFile>]) -> bool {
         let state = self.state();
         let held: HashSet<&str> = state.files.at(place).iter().map(|file| file.path.as_str()).collect();
@@ -233,7 +292,7 @@ impl Table {
         let removes: HashSet<String> = files.iter().map(|file| file.path.clone()).collect();
         let removes = Arc::new(removes);
         let (mut adds, mut under_way, mut filters) = (Vec::new(), Vec::new(), Vec::new());
-        for Made { add, filter, under_way: one } in made {
+        for Made { add, filter, under_way: one, .. } in made {
             filters.push((add.file.path.clone(), filter));
             adds.push(add);
             under_way.push(one);

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use weir_env::Env;
-use weir_types::{TableName, Timestamp};
+use weir_types::{TableName, Tally, Timestamp};
 
 use super::CompactError;
 use super::input::notes;
@@ -66,6 +66,7 @@ pub(crate) struct Target {
 pub(crate) struct Made {
     pub(crate) add: Add,
     pub(crate) filter: Option<Filter>,
+    pub(crate) tally: Tally,
     pub(crate) under_way: UnderWay,
 }
 
@@ -155,7 +156,8 @@ impl Target {
     fn begin(self: &Arc<Self>, sample: &RecordBatch) -> Result<Current, CompactError> {
         let options = Options { row_group_bytes: self.row_group_bytes, sorted_by: &self.order };
         let writer = Writer::compacted(self.columns.clone(), sample, &options).map_err(|source| self.failed(source))?;
-        let mut writer = writer.with_notes(notes(&self.order, Some(self.arrived)));
+        let scheme = (!self.spec.unique_by.is_empty()).then_some(self.scheme.as_str());
+        let mut writer = writer.with_notes(notes(&self.order, scheme, Some(self.arrived)));
         if !self.spec.unique_by.is_empty() {
             writer = writer.with_filter(self.file_rows, &self.scheme);
         }
@@ -215,11 +217,11 @@ impl Target {
                 parts.finish().await.map_err(failed)?;
             }
         }
-        let Finished { rows, statistics, filter, .. } = *finished;
+        let Finished { rows, tally, statistics, filter, .. } = *finished;
         let times = self.spec.partition_by.column().and_then(|column| statistics.times(&self.columns, column));
         let (place, modified) = (self.place, self.env.now());
         let file = DataFile { location, path, size, rows: Some(rows), place, times, modified };
-        Ok(Made { add: Add { file, statistics }, filter, under_way })
+        Ok(Made { add: Add { file, statistics }, filter, tally, under_way })
     }
 }
 

@@ -25,6 +25,8 @@ use super::scratch::Scratch;
 const ORDINALS: &str = "\u{0}ordinal";
 /// The column of ids, their bits read as a signed number.
 const IDS: &str = "\u{0}id";
+/// The one type of 128 bits that Arrow gathers as fast as numbers.
+const ID_TYPE: DataType = DataType::Decimal128(38, 0);
 /// What an IPC message begins with, and how long its header says that its metadata is.
 const PREFIX_BYTES: usize = 8;
 /// What blocks are written through.
@@ -43,7 +45,7 @@ impl Form {
         let mut fields: Vec<_> = columns.fields().iter().cloned().collect();
         fields.push(Arc::new(Field::new(ORDINALS, DataType::UInt64, false)));
         if has_ids {
-            fields.push(Arc::new(Field::new(IDS, DataType::Decimal128(38, 0), false)));
+            fields.push(Arc::new(Field::new(IDS, ID_TYPE, false)));
         }
         Self { schema: Arc::new(Schema::new(fields)), columns, has_ids }
     }
@@ -54,7 +56,7 @@ impl Form {
         arrays.push(Arc::new(UInt64Array::from_iter_values(first..first + batch.num_rows() as u64)));
         if self.has_ids {
             let ids = Decimal128Array::from_iter_values(ids.iter().map(|id| id.cast_signed()));
-            arrays.push(Arc::new(ids));
+            arrays.push(Arc::new(ids.with_data_type(ID_TYPE)));
         }
         RecordBatch::try_new(self.schema.clone(), arrays)
     }

@@ -193,6 +193,38 @@ async fn another_writers_rows_are_found_when_they_come_and_move_the_partitions_n
 }
 
 #[tokio::test]
+async fn books_and_files_differ_by_another_writers_rows_until_those_are_replaced() {
+    let (store, env) = (memory(), Env::system());
+    let (table, books) = filled(&store, &env, 1).await;
+    // A doubled row, and a new one.
+    let rows = [row("UA", 0, START, 1), row("XX", 1, START, 1)];
+    let foreign = async |name| {
+        let (path, size) = foreign_file(&store, name, &rows).await;
+        let version = table.view().version;
+        commit_by_hand(&store, version + 1, "WRITE", &[add_action(&path, size, 2, "2013-01-01", true)]).await;
+        table.refresh().await.unwrap();
+    };
+    let extra = async || {
+        let audit = table.audit(None).await.unwrap();
+        let count = |tallies: &std::collections::BTreeMap<_, weir_types::Tally>| {
+            tallies.values().map(|tally| tally.count as i64).sum::<i64>()
+        };
+        count(&audit.places) - count(&books.tallies(table.commits()))
+    };
+    foreign("part-8-other").await;
+    assert_eq!(extra().await, 2);
+    table.append_replacing(batch(&[row("UA", 0, START, 2), row("XX", 1, START, 2)]), &[]).await.unwrap();
+    table.commit().await.unwrap();
+    assert_eq!(extra().await, 0);
+    assert_eq!(rows_in(&table.view(), store.as_ref()).await.len(), 21);
+    foreign("part-9-other").await;
+    assert_eq!(extra().await, 2);
+    table.replace_partition(Some(DAY0), None, given(&[row("XX", 2, START, 3)]), &[]).await.unwrap();
+    assert_eq!(extra().await, 0);
+    assert_eq!(table.audit(None).await.unwrap().places, books.tallies(table.commits()));
+}
+
+#[tokio::test]
 async fn another_writers_compaction_moves_no_number_and_is_no_foreign_version() {
     let (store, env) = (memory(), Env::system());
     let (table, _) = filled(&store, &env, 2).await;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 mod audit;
+mod compact;
 mod crash;
 mod layout;
 mod maintenance;

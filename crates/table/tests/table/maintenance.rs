@@ -105,3 +105,25 @@ async fn merging_in_turns_keeps_the_number_of_files_small() {
     assert!(most <= 16, "{most} files");
     assert_eq!(table.stats().rows, 70);
 }
+
+#[tokio::test]
+async fn a_vacuum_deletes_what_killed_writes_have_left_in_a_local_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = url::Url::from_directory_path(folder.path().join("flights")).unwrap();
+    let store: Arc<dyn ObjectStore> = Arc::new(weir_table::LocalStore::new());
+    let table = weir_table::Table::open(spec(), store, root, Env::system()).await.unwrap();
+    table.append(batch(&[row("UA", 1, START, 1)]), &[]).await.unwrap();
+    table.commit().await.unwrap();
+    let left = ["_day=2013-01-01/part-0.parquet#17", "_delta_log/00000000000000000009.json#3"];
+    for name in left {
+        let path = folder.path().join("flights").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "half of a file").unwrap();
+    }
+    let other = folder.path().join("flights/notes#a");
+    std::fs::write(&other, "not ours").unwrap();
+    assert_eq!(table.vacuum(Duration::from_secs(3600)).await.unwrap().files, 0);
+    assert_eq!(table.vacuum(Duration::ZERO).await.unwrap().files, 2);
+    assert!(left.iter().all(|name| !folder.path().join("flights").join(name).exists()) && other.exists());
+    assert_eq!(table.view().files.len(), 1);
+}

@@ -37,7 +37,7 @@ fn spec() -> Spec {
 const PLACE: Place = Place { day: Some(0), hour: None, bucket: 0 };
 
 fn due(files: &[Arc<DataFile>], spec: &Spec, now: i64) -> Option<(Work, usize)> {
-    let due = at(PLACE, files, spec, Timestamp(now), |_| false)?;
+    let due = at(PLACE, files, spec, Timestamp(now), |_| false, |_| false)?;
     Some((due.work, due.inputs.len()))
 }
 
@@ -48,7 +48,7 @@ fn eight_files_of_one_tier_are_merged_and_not_with_larger_ones() {
     files.push(file("large", 5 << 20, 0));
     assert_eq!(due(&files, &spec, 10), None);
     files.push(file("s7", 1000, 7));
-    let found = at(PLACE, &files, &spec, Timestamp(10), |_| false).unwrap();
+    let found = at(PLACE, &files, &spec, Timestamp(10), |_| false, |_| false).unwrap();
     assert_eq!((found.work, found.inputs.len()), (Work::Merge, 8));
     assert!(found.inputs.iter().all(|file| file.size == 1000));
 }
@@ -120,7 +120,7 @@ fn a_single_file_is_looked_at_once() {
     let spec = spec();
     let files = [file("foreign", 1000, 0)];
     assert_eq!(due(&files, &spec, HOUR), Some((Work::Rebuild, 1)));
-    assert!(at(PLACE, &files, &spec, Timestamp(HOUR), |_| true).is_none());
+    assert!(at(PLACE, &files, &spec, Timestamp(HOUR), |_| true, |_| false).is_none());
 }
 
 #[test]
@@ -134,4 +134,14 @@ fn recent_partitions_and_many_files_come_first() {
     assert!(urgency(9, 10) > urgency(9, 5));
     assert!(urgency(9, 5) > urgency(5, 10));
     assert_eq!(urgency(9, 3), urgency(10, 3), "the day that goes on counts as one that just ended");
+}
+
+#[test]
+fn while_a_place_is_rebuilt_new_small_files_of_it_are_merged() {
+    let spec = spec();
+    let mut files = vec![file("rebuilt", 1 << 20, 0)];
+    files.extend((0..8).map(|n| file(&format!("s{n}"), 1000, n)));
+    let is_busy = |file: &DataFile| file.path == "rebuilt";
+    let found = at(PLACE, &files, &spec, Timestamp(2 * HOUR), |_| false, is_busy).unwrap();
+    assert_eq!((found.work, found.inputs.len()), (Work::Merge, 8));
 }
