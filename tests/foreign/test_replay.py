@@ -66,6 +66,12 @@ def outside(server, table="prices") -> dict:
     return dict(found)
 
 
+def balanced(server):
+    """Nothing is missing or doubled, as the ledger counts, the files read through."""
+    report = json.loads(server.run("ledger", "--verify", "--json", check=False).stdout)
+    assert report["balanced"] and report["findings"] == [], report
+
+
 def mend(server, folder, amount):
     """Ends the server, changes the function, and starts it again."""
     assert server.stop() == 0
@@ -108,6 +114,7 @@ def test_a_mended_function_is_looked_at_replayed_and_read_alike_from_outside(ser
     again = json.loads(server.run("replay", "--to", "prices", "--yes", "--json").stdout)
     assert again["targets"][0]["unchanged"] == count + 10, again
     assert outside(server, "raw") == {n: 10 * n for n in range(count + 10)}
+    balanced(server)
     assert server.stop() == 0
     assert outside(server) == {n: 10 * n if n % 2 == 0 else -10 * n for n in range(count + 10)}
 
@@ -133,6 +140,7 @@ def test_kills_at_any_moment_neither_double_nor_lose(serve, folder):
     (target,) = ended["targets"]
     assert ended["state"] == "done" and target["read"] + target["untold"] == count, ended
     assert amounts(server) == {n: 10 * n + 1 for n in range(count)}
+    balanced(server)
     assert server.stop() == 0
     assert outside(server) == {n: 10 * n + 1 for n in range(count)}
 
@@ -227,5 +235,6 @@ def test_a_mended_handler_replaces_its_rows(serve, folder):
     assert done["state"] == "done" and target["target"] == "function/price", done
     assert (target["read"], target["rows"], target["replaced"]) == (300, 300, 300), done
     assert amounts(server) == {n: 10 * n + 7 for n in range(300)}
+    balanced(server)
     assert server.stop() == 0
     assert outside(server) == {n: 10 * n + 7 for n in range(300)}
