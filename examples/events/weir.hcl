@@ -48,5 +48,4 @@ table "readings_daily" { # made again where readings changed, and only there
     from readings group by 1, 2, 3
   SQL
   partition_by = "day(day)"
-  unique_by    = ["day", "site", "metric"]
 }

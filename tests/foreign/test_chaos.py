@@ -41,7 +41,7 @@ def lake_config(folder: pathlib.Path) -> None:
         'archive = "400d"': 'archive = "400d"\n  archive_location = "s3://lake/archive/processed"',
         "from         = stream.processed": 'from         = stream.processed\n  location = "s3://lake/tables/readings"\n'
         f'  freshness = "1s"\n  target_file_size = "{TARGET >> 20}MiB"',
-        'unique_by    = ["day", "site", "metric"]': 'unique_by    = ["day", "site", "metric"]\n'
+        'partition_by = "day(day)"': 'partition_by = "day(day)"\n'
         '  location = "s3://lake/tables/readings_daily"\n  freshness = "2s"',
         'compact      = "1h"': 'compact      = "5s"',
     }.items():

@@ -70,7 +70,7 @@ enum Command {
     Dead(dead::Args),
     /// Put records of the past through the plan as it is now: rows are replaced, never doubled
     Replay(replay::Args),
-    /// Tables: refresh
+    /// Tables: refresh, compact, vacuum
     Table(table::Args),
     /// Functions: list, invoke, logs, versions, rollback
     Function(function::Args),

@@ -114,7 +114,7 @@ impl Files {
         if pattern.is_none() && !path.is_dir() {
             return Self::at_path(&path);
         }
-        let location = Url::from_directory_path(&path).map_err(|()| wrong())?;
+        let location = plain(Url::from_directory_path(&path).map_err(|()| wrong())?).map_err(|_| wrong())?;
         let pattern = pattern.or_else(|| Some("**".to_owned()));
         Ok(Self { location, pattern, format: None, null_text: None })
     }
@@ -124,8 +124,8 @@ impl Files {
     /// # Errors
     /// [`LocationError::Text`], if the path is not absolute.
     pub fn at_path(path: &Path) -> Result<Self, LocationError> {
-        let location = Url::from_file_path(path);
-        let location = location.map_err(|()| LocationError::Text { text: path.display().to_string() })?;
+        let wrong = || LocationError::Text { text: path.display().to_string() };
+        let location = plain(Url::from_file_path(path).map_err(|()| wrong())?).map_err(|_| wrong())?;
         Ok(Self { location, pattern: None, format: None, null_text: None })
     }
 
@@ -133,6 +133,11 @@ impl Files {
     pub fn is_local(&self) -> bool {
         self.location.scheme() == "file"
     }
+}
+
+/// Takes `..` out of a location, which stores refuse.
+fn plain(location: Url) -> Result<Url, url::ParseError> {
+    Url::parse(location.as_str())
 }
 
 /// The path of what is on the disk, and the URL of everything else; with the pattern. A URL's query may hold a key, and

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
 };
@@ -89,13 +90,14 @@ impl Tls {
         let provider = Arc::new(ring::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = match database.tls {
             TlsMode::VerifyCa | TlsMode::VerifyFull => {
-                let roots = Arc::new(roots(database)?);
-                let full = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
-                let full = full.map_err(|error| refused(format!("the roots that are trusted: {error}")))?;
-                match database.tls {
-                    TlsMode::VerifyCa => Arc::new(AnyHost(full)),
-                    _ => full,
-                }
+                let (roots, named) = roots(database)?;
+                let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+                let webpki = webpki.map_err(|error| refused(format!("the roots that are trusted: {error}")))?;
+                let host = match database.tls {
+                    TlsMode::VerifyCa => Host::Any,
+                    _ => Host::Named,
+                };
+                Arc::new(Trusted { webpki, named, host })
             }
             TlsMode::Disable | TlsMode::Prefer | TlsMode::Require => Arc::new(Anybody(provider.clone())),
         };
@@ -114,7 +116,8 @@ impl Tls {
     }
 }
 
-fn roots(database: &Database) -> Result<RootCertStore, DatabaseError> {
+/// The roots that are trusted, and the certificates of the file that names them, if there is one.
+fn roots(database: &Database) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), DatabaseError> {
     let refused = |reason: String| DatabaseError::Tls { reason };
     let mut store = RootCertStore::empty();
     let Some(path) = &database.roots else {
@@ -122,17 +125,19 @@ fn roots(database: &Database) -> Result<RootCertStore, DatabaseError> {
         store.add_parsable_certificates(found.certs);
         return match store.is_empty() {
             true => Err(refused("the system has no trusted roots; name a file of them: `sslrootcert=PATH`".to_owned())),
-            false => Ok(store),
+            false => Ok((store, Vec::new())),
         };
     };
     let unreadable = |error: String| refused(format!("the roots in `{}`: {error}", path.display()));
+    let mut named = Vec::new();
     for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))? {
         let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
-        store.add(certificate).map_err(|error| unreadable(error.to_string()))?;
+        store.add(certificate.clone()).map_err(|error| unreadable(error.to_string()))?;
+        named.push(certificate);
     }
     match store.is_empty() {
         true => Err(unreadable("there is no certificate in PEM".to_owned())),
-        false => Ok(store),
+        false => Ok((store, named)),
     }
 }
 
@@ -175,11 +180,27 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// Takes a certificate of another host, if it comes from a root that is trusted.
-#[derive(Debug)]
-struct AnyHost(Arc<WebPkiServerVerifier>);
+/// Whose certificate is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Host {
+    /// That of the host in the URL.
+    Named,
+    /// Every host's.
+    Any,
+}
 
-impl ServerCertVerifier for AnyHost {
+/// Takes a certificate that comes from a root that is trusted, or that the file of roots itself holds.
+///
+/// The latter is how most databases of one's own are set up: a certificate that signed itself, given to the clients as
+/// their root. Webpki refuses those as they are both a root and a host's; OpenSSL, and so the databases' own clients, do not.
+#[derive(Debug)]
+struct Trusted {
+    webpki: Arc<WebPkiServerVerifier>,
+    named: Vec<CertificateDer<'static>>,
+    host: Host,
+}
+
+impl ServerCertVerifier for Trusted {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -188,11 +209,18 @@ impl ServerCertVerifier for AnyHost {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
-        // The name is looked at last: this error says that all else is right.
-        match self.0.verify_server_cert(certificate, between, host, ocsp, now) {
+        match self.webpki.verify_server_cert(certificate, between, host, ocsp, now) {
+            // The name is looked at last: this error says that all else is right.
             Err(TlsError::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            )) if self.host == Host::Any => Ok(ServerCertVerified::assertion()),
+            // Dates have errors of their own and are looked at before this one; the name was not looked at.
+            Err(TlsError::InvalidCertificate(CertificateError::Other(_))) if self.named.contains(certificate) => {
+                if self.host == Host::Named {
+                    verify_server_name(&ParsedCertificate::try_from(certificate)?, host)?;
+                }
+                Ok(ServerCertVerified::assertion())
+            }
             other => other,
         }
     }
@@ -203,7 +231,7 @@ impl ServerCertVerifier for AnyHost {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        self.webpki.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -212,11 +240,11 @@ impl ServerCertVerifier for AnyHost {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        self.webpki.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.webpki.supported_verify_schemes()
     }
 }
 

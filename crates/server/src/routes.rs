@@ -75,6 +75,8 @@ fn native(node: Arc<Node>) -> Router {
         .route("/v1/lookups/{lookup}/refresh", post(lookups::refresh))
         .route("/v1/query", post(query::query))
         .route("/v1/tables/{table}/refresh", post(tables::refresh))
+        .route("/v1/tables/{table}/compact", post(tables::compact))
+        .route("/v1/tables/{table}/vacuum", post(tables::vacuum))
         .route("/v1/schemas", get(schemas::list))
         .route("/v1/schemas/{subject}", get(schemas::get).post(schemas::register))
         .fallback(async || {

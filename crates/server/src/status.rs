@@ -23,7 +23,7 @@ pub(crate) async fn welcome() -> String {
          GET  /v1/functions              functions, and what confines handlers\n\
          GET  /v1/dead-letters           what could not go on; GET /v1/dead-letters/ID, POST .../redrive, .../drop\n\
          GET  /v1/replays                records of the past, once more; POST begins one, .../preview says what it would come to\n\
-         POST /v1/tables/NAME/refresh    returns when the table has all that was acknowledged\n\
+         POST /v1/tables/NAME/refresh    returns when the table has all that was acknowledged; .../compact, .../vacuum?keep=1h\n\
          GET  /v1/ledger                 what came in, went out and is in flight, by hop and hour: ?since=24h&verify=true\n\
          GET  /v1/lookups                reference data and its age; POST /v1/lookups/NAME/refresh\n\
          GET  /v1/status                 streams, queues, functions, tables, lookups\n\

@@ -241,12 +241,14 @@ impl Node {
         bytes_max: u64,
         sample: &mut Sample,
     ) -> Result<(), ReplayError> {
+        // Asked for as some of its range: parts that follow each other are one reading of an archive, and not many.
+        let range = resolved.task.ranges.iter().find(|range| range.shard == part.shard).unwrap_or(part);
         let mut next = part.from;
         let mut of_part = Sample::default();
         let mut failed: Option<String> = None;
         while next < part.to && (of_part.bytes as u64) < bytes_max {
-            let page = match resolved.source.read(part, next, PAGE_BYTES, u64::MAX).await {
-                Ok(read) if read.page.end() > next => read.page,
+            let page = match resolved.source.read(range, next, PAGE_BYTES, part.to.since(next)).await {
+                Ok(read) if read.page.end() > next => read.page.cut(u64::MAX, part.to),
                 Ok(_) => break,
                 Err(error) => {
                     failed = Some(error.to_string());

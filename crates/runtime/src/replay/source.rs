@@ -112,6 +112,8 @@ pub(super) struct Archived {
 /// A shard that is being read.
 struct Open {
     reader: Reader,
+    /// Where the reader ends: it can't go on into a range that ends elsewhere.
+    to: SequenceNumber,
     /// What was read last: it may be handed on in parts.
     page: Page,
 }
@@ -162,10 +164,10 @@ impl Archived {
         records_max: u64,
     ) -> Result<Read, PageError> {
         let mut open = self.open.lock().await;
-        let known = open.remove(&range.shard);
+        let known = open.remove(&range.shard).filter(|open| open.to == range.to);
         let (mut reader, left) = match known {
-            Some(Open { reader, page }) if page.start() <= from && from < page.end() => (reader, Some(page)),
-            Some(Open { reader, page }) if page.end() == from => (reader, None),
+            Some(Open { reader, page, .. }) if page.start() <= from && from < page.end() => (reader, Some(page)),
+            Some(Open { reader, page, .. }) if page.end() == from => (reader, None),
             _ => (self.opened()?.read(self.selection(range, from), OnDamage::Stop).await?, None),
         };
         let (page, lost) = match left {
@@ -182,7 +184,7 @@ impl Archived {
             },
         };
         let handed = page.clone().of_one_hour().cut(records_max, range.to);
-        open.insert(range.shard, Open { reader, page });
+        open.insert(range.shard, Open { reader, to: range.to, page });
         Ok(Read { page: handed, lost })
     }
 
