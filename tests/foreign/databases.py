@@ -61,12 +61,15 @@ class Database:
         return done.stdout
 
     def certify(self):
-        """A certificate for `localhost` that is its own root."""
-        self.certificate, self.key = self.folder / "server.crt", self.folder / "server.key"
-        self.call(
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost", "-keyout", self.key, "-out", self.certificate),
-        )
+        """A certificate for `localhost`, and the root that it comes from."""
+        self.certificate, self.key, self.root = (self.folder / name for name in ("server.crt", "server.key", "root.crt"))
+        new = ("openssl", "req", "-newkey", "rsa:2048", "-nodes")
+        self.call(*new, "-x509", "-days", "2", "-subj", "/CN=weir tests", "-keyout", "root.key", "-out", self.root)
+        self.call(*new, "-subj", "/CN=localhost", "-keyout", self.key, "-out", "server.csr")
+        extensions = self.folder / "extensions"
+        extensions.write_text("subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n")
+        signed = ("-CA", self.root, "-CAkey", "root.key", "-CAcreateserial", "-extfile", extensions)
+        self.call("openssl", "x509", "-req", "-days", "2", "-in", "server.csr", *signed, "-out", self.certificate)
         self.key.chmod(0o600)
         # weir may run as somebody else.
         self.folder.chmod(0o755)
@@ -154,7 +157,7 @@ class MariaDb(Database):
             *(program("mariadbd"), "--no-defaults", f"--datadir={self.folder}/data", f"--socket={self.folder}/socket"),
             *(f"--port={self.port}", "--bind-address=127.0.0.1", f"--pid-file={self.folder}/pid"),
             *(f"--ssl-cert={self.certificate}", f"--ssl-key={self.key}", "--skip-name-resolve"),
-            *("--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M", "--sql-mode="),
+            *("--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=64M", "--sql-mode="),
         ]
 
     def sql(self, text: str) -> str:

@@ -233,7 +233,7 @@ def test_connections_are_as_secure_as_the_url_says(shared, serve, folder, monkey
         query = "select ssl as secure from pg_stat_ssl where pid = pg_backend_pid()"
     else:
         query = "select cast(variable_value <> '' as signed) = 1 as secure from information_schema.session_status where variable_name = 'Ssl_cipher'"
-    roots = f"&sslrootcert={shared.certificate}"
+    roots = f"&sslrootcert={shared.root}"
     urls = {
         "prefer": (shared.url(), 1),
         "off": (shared.url("?sslmode=disable"), 0),
