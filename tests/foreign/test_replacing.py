@@ -2,16 +2,19 @@
 writer does to a table neither breaks it nor goes unseen."""
 
 import json
+import pathlib
 import random
 
 import deltalake
 import duckdb
+import duckdb_extension_delta
 import pyarrow as pa
 import pytest
 
 from conftest import EVENT_HCL, EVENT_SCHEMA, until
 
 LAST = EVENT_HCL.replace('freshness    = "1s"', 'freshness    = "1s"\n  keep         = "last"')
+EXTENSION = next(pathlib.Path(duckdb_extension_delta.__file__).parent.rglob("delta.duckdb_extension"))
 DAY = 24 * 3600 * 1000
 
 
@@ -59,7 +62,9 @@ def test_the_last_row_of_an_id_is_what_every_reader_sees(events):
     path = events.table_path("events")
     delta = deltalake.DeltaTable(path).to_pyarrow_table(columns=["id", "n"])
     assert dict(zip(delta["id"].to_pylist(), delta["n"].to_pylist())) == model and delta.num_rows == len(model)
-    duck = duckdb.sql(f"select id, n from delta_scan('{path}')").fetchall()
+    connection = duckdb.connect()
+    connection.execute(f"load '{EXTENSION}'")
+    duck = connection.execute(f"select id, n from delta_scan('{path}')").fetchall()
     assert dict(duck) == model and len(duck) == len(model)
     check_every_version(events)
 

@@ -3,7 +3,7 @@
 //! Rows stay in the batches they came in; a commit gathers them by place. Batches are shared with the views that were
 //! taken, so that a view costs no copy.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -263,15 +263,16 @@ impl Buffer {
         })
     }
 
-    /// Returns the rows that take the place of sealed or committed ones, by place.
-    pub(crate) fn replacing(&self) -> BTreeMap<Place, Replacing> {
+    /// Returns the rows that take the place of sealed or committed ones, by place; all rows of some partitions, as there
+    /// may be rows whose place they take that nobody knew of when they came.
+    pub(crate) fn replacing(&self, whole: &BTreeSet<partition::Key>) -> BTreeMap<Place, Replacing> {
         let mut replacing: BTreeMap<Place, Replacing> = BTreeMap::new();
-        if self.hidden == 0 {
+        if self.hidden == 0 && whole.is_empty() {
             return replacing;
         }
         for (at, chunk) in self.chunks.iter().enumerate() {
-            for row in (0..chunk.replacing.len()).filter(|row| chunk.replacing[*row] && !self.is_dead(at as u32, *row))
-            {
+            let takes = |row| chunk.is_replacing(row) || whole.contains(&chunk.place(row).partition());
+            for row in (0..chunk.rows()).filter(|row| takes(*row) && !self.is_dead(at as u32, *row)) {
                 let (Some(id), time) = (chunk.ids.get(row), chunk.times[row]) else { continue };
                 let place = replacing
                     .entry(chunk.place(row))

@@ -13,6 +13,7 @@
 //! Every commit of rows counts up one number in the log. A version by another writer that has counted, or moved a
 //! source, fences this one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -36,6 +37,7 @@ use crate::outcome::{Committed, SourceId};
 use crate::output::UnderWay;
 use crate::place::{Layout, Place};
 use crate::rewrite::Rewritten;
+use crate::spec::Keep;
 use crate::table::{Sealed, Table, Writing, Written};
 use crate::witness::PlaceChange;
 use crate::writer::{Finished, SAMPLE_ROWS, Writer};
@@ -83,16 +85,16 @@ impl Table {
         }
         for _ in 0..REWRITES_MAX {
             let Written { adds, places, rewritten } = self.rewritten(writing, &sealed).await?;
-            let (adds, removes, places) = match rewritten {
+            let (adds, removes, places) = match &rewritten {
                 None => (adds, Arc::default(), places),
                 Some(Rewritten { adds: more, removes, places, .. }) => {
-                    (Arc::new(adds.iter().chain(more.iter()).cloned().collect()), removes, places)
+                    (Arc::new(adds.iter().chain(more.iter()).cloned().collect()), removes.clone(), places.clone())
                 }
             };
             let committed = self.transact(writing, |commits| {
                 let state = self.state();
-                // Another writer exchanged the files that were rewritten: they must be found again.
-                if !removes.iter().all(|path| state.files.has(path)) {
+                // Another writer exchanged or added files: what is replaced must be found again.
+                if rewritten.as_ref().is_some_and(|rewritten| !rewritten.is_current(&state)) {
                     return None;
                 }
                 // A position that a replaced partition moved on meanwhile stays there.
@@ -124,14 +126,17 @@ impl Table {
 
     /// Rewrites what the sealed buffer's rows replace, unless that was done and still holds.
     async fn rewritten(&self, writing: &mut Writing, sealed: &Arc<Sealed>) -> Result<Written, CommitError> {
-        let Some(written) = &mut writing.written else { return Ok(Written::default()) };
-        if sealed.buffer.hidden == 0 {
+        let Writing { written: Some(written), foreign, .. } = writing else { return Ok(Written::default()) };
+        let keeps_last = self.spec.keep == Keep::Last && !self.spec.unique_by.is_empty();
+        if sealed.buffer.hidden == 0 && !keeps_last {
             return Ok(written.clone());
         }
+        let none = BTreeSet::new();
+        let foreign = if keeps_last { &*foreign } else { &none };
         let is_current = written.rewritten.as_ref().is_some_and(|rewritten| rewritten.is_current(&self.state()));
         if !is_current {
             written.rewritten = None;
-            written.rewritten = Some(self.rewrite_replaced(sealed, &written.places).await?);
+            written.rewritten = Some(self.rewrite_replaced(sealed, &written.places, foreign).await?);
         }
         Ok(written.clone())
     }

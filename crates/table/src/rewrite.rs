@@ -3,7 +3,7 @@
 //! Part of a commit, between writing the sealed buffer and the transaction that names its files: the same transaction
 //! removes the old files and names the rewritten ones. Rows keep their order, and footer entries about it stay true.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use arrow::array::BooleanArray;
@@ -21,6 +21,7 @@ use crate::error::FileError;
 use crate::file::DataFile;
 use crate::log::Add;
 use crate::output::{Output, Stored};
+use crate::partition;
 use crate::place::Place;
 use crate::reader::Reader;
 use crate::route::NO_TIME;
@@ -43,7 +44,7 @@ pub(crate) struct Rewritten {
     pub(crate) removes: Arc<HashSet<String>>,
     /// What the whole commit changes, the new rows included.
     pub(crate) places: Arc<Vec<PlaceChange>>,
-    /// The files of each place that was looked at: if they change, it must be done again.
+    /// The files of each place that the commit changes: if they change, it must be done again.
     basis: Arc<Vec<(Place, HashSet<String>)>>,
 }
 
@@ -71,23 +72,25 @@ struct Outcome {
 
 impl Table {
     /// Rewrites the files that hold rows which the sealed buffer's replace. `new` is what the buffer adds, every row
-    /// counted as new.
+    /// counted as new. In the partitions `foreign` any row may replace some: what another writer added there was not known
+    /// when the rows came.
     pub(crate) async fn rewrite_replaced(
         &self,
         sealed: &Arc<Sealed>,
         new: &[PlaceChange],
+        foreign: &BTreeSet<partition::Key>,
     ) -> Result<Rewritten, FileError> {
-        let replacing = sealed.buffer.replacing();
+        let replacing = sealed.buffer.replacing(foreign);
         let columns = self.columns();
         let files: Vec<(Place, Vec<Arc<DataFile>>)> = {
             let state = self.state();
-            replacing.keys().map(|place| (*place, state.files.at(*place).to_vec())).collect()
+            new.iter().map(|change| (change.place, state.files.at(change.place).to_vec())).collect()
         };
         let basis = files.iter().map(|(place, files)| (*place, files.iter().map(|file| file.path.clone()).collect()));
         let basis = Arc::new(basis.collect());
         let mut work: Vec<BoxFuture<'_, Result<Option<Outcome>, FileError>>> = Vec::new();
         for (place, files) in files {
-            let wanted = &replacing[&place];
+            let Some(wanted) = replacing.get(&place) else { continue };
             let files = files.into_iter().filter(|file| meets(file, wanted));
             work.extend(files.map(|file| self.rewrite_without(file, wanted, &columns).boxed()));
         }

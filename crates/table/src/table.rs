@@ -173,10 +173,6 @@ impl Files {
         &self.list
     }
 
-    pub(crate) fn has(&self, path: &str) -> bool {
-        self.list.iter().any(|file| file.path == path)
-    }
-
     pub(crate) fn at(&self, place: Place) -> &[Arc<DataFile>] {
         self.by_place.get(&place).map_or(&[], Vec::as_slice)
     }
