@@ -30,6 +30,8 @@ class Database:
     """A server that can be killed and started again."""
 
     user: str
+    # Whether its certificate is its own root: how most people begin.
+    signs_itself = False
 
     def __init__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-db-"))
@@ -64,12 +66,20 @@ class Database:
         """A certificate for `localhost`, and the root that it comes from."""
         self.certificate, self.key, self.root = (self.folder / name for name in ("server.crt", "server.key", "root.crt"))
         new = ("openssl", "req", "-newkey", "rsa:2048", "-nodes")
+        if self.signs_itself:
+            self.root = self.certificate
+            named = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+            self.call(*new, "-x509", "-days", "2", *named, "-keyout", self.key, "-out", self.certificate)
+            return self.open_folder()
         self.call(*new, "-x509", "-days", "2", "-subj", "/CN=weir tests", "-keyout", "root.key", "-out", self.root)
         self.call(*new, "-subj", "/CN=localhost", "-keyout", self.key, "-out", "server.csr")
         extensions = self.folder / "extensions"
         extensions.write_text("subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n")
         signed = ("-CA", self.root, "-CAkey", "root.key", "-CAcreateserial", "-extfile", extensions)
         self.call("openssl", "x509", "-req", "-days", "2", "-in", "server.csr", *signed, "-out", self.certificate)
+        self.open_folder()
+
+    def open_folder(self):
         self.key.chmod(0o600)
         # weir may run as somebody else.
         self.folder.chmod(0o755)
@@ -108,6 +118,7 @@ class Database:
 class Postgres(Database):
     user = "postgres"
     scheme = "postgres"
+    signs_itself = True
 
     def initialize(self):
         self.call(program("initdb"), "-D", "data", "-U", "admin", "-A", "trust", "--no-sync", "-E", "UTF8")
