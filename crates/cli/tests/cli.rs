@@ -56,7 +56,7 @@ fn the_example_is_right() {
     let done = weir(&["check", &example().to_string_lossy()]);
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
     assert!(
-        text(&done.stdout).ends_with("is right: 1 stream, 3 lookups, 1 function, 1 table\n"),
+        text(&done.stdout).ends_with("is right: 1 stream, 3 lookups, 1 function, 2 tables\n"),
         "{}",
         text(&done.stdout)
     );

@@ -209,12 +209,12 @@ fn lookups() {
             ("a type that does not fit", &[("refresh = \"5m\"", "columns = { carrier = \"long\" }")]),
             ("a key that is no column", &[("refresh = \"5m\"", "key = \"carier\"")]),
             ("larger than allowed", &[("refresh = \"5m\"", "rows_max = 1")]),
-            ("a file and a database", &[("refresh = \"5m\"", "database = \"mysql://weir@db/shop\"")]),
+            ("a file and a database", &[("refresh = \"5m\"", "database = \"mysql://weir@127.0.0.1:1/shop\"")]),
             ("a query of a file", &[("refresh = \"5m\"", "query = \"select 1\"")]),
-            ("a database without a query", &[(LOOKUP_FILE, "database = \"mysql://weir@db/shop\"")]),
+            ("a database without a query", &[(LOOKUP_FILE, "database = \"mysql://weir@127.0.0.1:1/shop\"")]),
             (
                 "a database's null",
-                &[(LOOKUP_FILE, "database = \"mysql://weir@db/shop\"\n  query = \"select 1\"\n  null = \"NA\"")],
+                &[(LOOKUP_FILE, "database = \"mysql://weir@127.0.0.1:1/shop\"\n  query = \"select 1\"\n  null = \"NA\"")],
             ),
             ("a database that is none", &[(LOOKUP_FILE, "database = \"http://db\"\n  query = \"select 1\"")]),
             (
@@ -225,7 +225,7 @@ fn lookups() {
                 "a password in plain text",
                 &[(
                     LOOKUP_FILE,
-                    "database = \"mysql://weir@db/shop\"\n  password = \"hunter2\"\n  query = \"select 1\"",
+                    "database = \"mysql://weir@127.0.0.1:1/shop\"\n  password = \"hunter2\"\n  query = \"select 1\"",
                 )],
             ),
             (

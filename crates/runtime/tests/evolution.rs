@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[allow(dead_code, reason = "each of the tests uses some of it")]
 mod support;
 
 use apache_avro::types::Value as Avro;

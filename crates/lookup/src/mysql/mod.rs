@@ -1,8 +1,8 @@
 //! MySQL and MariaDB: one query in a read-only transaction, its rows in the binary form.
 //!
 //! ```text
-//!     greeting --> (TLS) --> log in --> session --> prepare --> execute --> columns, rows..., end
-//!     login.rs                          here                               packet.rs, column.rs, value.rs
+//! greeting --> (TLS) --> log in --> session --> prepare --> execute --> columns, rows..., end
+//! login.rs                          here                               packet.rs, column.rs, value.rs
 //! ```
 //!
 //! A client of our own, for what a lookup needs: one statement, no parameters, one result (MySQL's internals manual,

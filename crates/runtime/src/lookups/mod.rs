@@ -1,8 +1,10 @@
 //! Lookups: read at start, and again when they are due. Functions see the last good rows, and wait for nobody.
 //!
-//!     open.rs      the first reading, or else the last snapshot
-//!     refresh.rs   one reading more: new rows, the same, or a failure that changes nothing
-//!     keep.rs      when that is done, and how soon after a failure
+//! ```text
+//! open.rs      the first reading, or else the last snapshot
+//! refresh.rs   one reading more: new rows, the same, or a failure that changes nothing
+//! keep.rs      when that is done, and how soon after a failure
+//! ```
 //!
 //! Invariant: a lookup's columns stay as they were at start, and its rows are the whole of one reading. A version is kept as
 //! a snapshot before anybody sees it, unless the data folder can't take it: that is told as a failure, and tried again.
@@ -97,19 +99,6 @@ pub(crate) struct LookupSet {
 }
 
 impl LookupSet {
-    /// Returns a set of none.
-    #[cfg(test)]
-    pub fn empty(env: &Env) -> Self {
-        Self {
-            env: env.clone(),
-            snapshots: Snapshots::new(Arc::new(object_store::memory::InMemory::new())),
-            lookups: BTreeMap::new(),
-            columns: BTreeMap::new(),
-            current: RwLock::default(),
-            readings: Semaphore::new(1),
-        }
-    }
-
     /// Returns the rows as they are now.
     pub fn current(&self) -> Arc<Lookups> {
         self.now().lookups

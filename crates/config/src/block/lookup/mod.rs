@@ -1,9 +1,11 @@
 //! `lookup "NAME" { file or database and query, refresh or schedule, columns, key, ... }`: reference data that functions
 //! join with.
 //!
-//!     mod.rs     when it is read, and within which limits
-//!     source.rs  files, or a database and what it is asked
-//!     ask.rs     which columns it has
+//! ```text
+//! mod.rs     when it is read, and within which limits
+//! source.rs  files, or a database and what it is asked
+//! ask.rs     which columns it has
+//! ```
 
 mod ask;
 mod source;
