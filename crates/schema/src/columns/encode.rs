@@ -1,11 +1,13 @@
 //! Batches, such as functions return them, into records.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType,
 };
 use arrow::record_batch::RecordBatch;
 
@@ -42,8 +44,9 @@ impl EncodedRecords {
 }
 
 /// Turns each row of a batch into a record. Columns are found by name; types that are not the mapping's are cast: what
-/// overflows is an error, and so is a column of floats where whole numbers or decimals are wanted; times finer than
-/// microseconds are cut to these. A missing column is what a missing field is in JSON; a column that the schema doesn't know is an error.
+/// overflows is an error, and so is a column of floats where whole numbers, decimals or times are wanted; times finer than
+/// microseconds are cut to these. Whole numbers where a timestamp is wanted count the units of the field's own type, as in
+/// JSON. A missing column is what a missing field is in JSON; a column that the schema doesn't know is an error.
 ///
 /// # Errors
 /// If a column does not fit, or a row does not: the reason names the row, from 1.
@@ -65,7 +68,7 @@ pub fn encode_batch(schema: &Schema, batch: &RecordBatch) -> Result<EncodedRecor
         let column = called(schema, named, |name| batch.column_by_name(name));
         columns.push(
             column
-                .map(|column| fit(column, field.data_type()))
+                .map(|column| fit(&plan, named.node, column, field.data_type()))
                 .transpose()
                 .map_err(|reason| RecordError::at(field.name(), reason))?,
         );
@@ -89,19 +92,48 @@ pub(super) fn called<T>(schema: &Schema, field: &Field, find: impl Fn(&str) -> O
     find(&field.name).or_else(|| field.aliases.iter().filter(own).find_map(|alias| find(alias)))
 }
 
-fn fit(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, String> {
-    if column.data_type() == wanted {
+fn fit(plan: &Plan, id: NodeId, column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, String> {
+    let found = column.data_type();
+    if found == wanted {
         return Ok(column.clone());
     }
-    check_cast(column.data_type(), wanted)?;
+    check_cast(found, wanted)?;
     let options = CastOptions { safe: false, ..CastOptions::default() };
-    let cast = cast_with_options(column, wanted, &options);
-    cast.map_err(|source| format!("a column of {} can't become one of {wanted}: {source}", column.data_type()))
+    let counted = counted(plan, id, found, wanted);
+    let cast = cast_with_options(column, &counted, &options);
+    let cast = cast.and_then(|column| cast_with_options(&column, wanted, &options));
+    cast.map_err(|source| format!("a column of {found} can't become one of {wanted}: {source}"))
+}
+
+/// Returns the type that a column of bare numbers is, by the units of the schema's timestamps. A cast alone would take each
+/// number for microseconds, as which columns have all times.
+fn counted(plan: &Plan, id: NodeId, found: &DataType, wanted: &DataType) -> DataType {
+    match (plan.shape(id), found, wanted) {
+        (Shape::Nullable { inner, .. }, ..) => counted(plan, *inner, found, wanted),
+        (Shape::Timestamp(Unit::Millis, _), found, DataType::Timestamp(_, zone)) if found.is_integer() => {
+            DataType::Timestamp(TimeUnit::Millisecond, zone.clone())
+        }
+        (Shape::Array { items }, DataType::List(from), DataType::List(to)) => {
+            let of = counted(plan, *items, from.data_type(), to.data_type());
+            DataType::List(Arc::new(to.as_ref().clone().with_data_type(of)))
+        }
+        (Shape::Record(shape), DataType::Struct(from), DataType::Struct(to)) => {
+            let fields = shape.fields.iter().zip(to).map(|(field, to)| match from.find(to.name()) {
+                Some((_, from)) => {
+                    let of = counted(plan, field.node, from.data_type(), to.data_type());
+                    Arc::new(to.as_ref().clone().with_data_type(of))
+                }
+                None => to.clone(),
+            });
+            DataType::Struct(fields.collect())
+        }
+        _ => wanted.clone(),
+    }
 }
 
 /// Tells whether columns of one type are cast to another, whatever their values.
 pub(super) fn check_cast(found: &DataType, wanted: &DataType) -> Result<(), String> {
-    if found.is_floating() && (wanted.is_integer() || wanted.is_decimal()) {
+    if found.is_floating() && (wanted.is_integer() || wanted.is_decimal() || wanted.is_temporal()) {
         return Err(format!("a column of {found} would lose its fractions as {wanted}: round and cast it first"));
     }
     if found != wanted && !can_cast_types(found, wanted) {

@@ -1,6 +1,7 @@
 //! Tests of the mapping, and of columns in and out.
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, ListArray, StringArray, StructArray};
+use arrow::buffer::OffsetBuffer;
 use arrow::record_batch::RecordBatch;
 use arrow_avro::reader::ReaderBuilder;
 use arrow_avro::schema::{AvroSchema, SchemaStore};
@@ -172,6 +173,31 @@ fn batches_of_functions_are_fitted_or_refused() {
         error(vec![("t", Arc::new(StringArray::from(vec!["x"])))]),
         "field `n`: row 1: there is no such column, and the field has neither a default nor null"
     );
+}
+
+#[test]
+fn bare_numbers_are_times_in_the_units_of_their_fields() {
+    let schema = schema(
+        r#"{"name": "ms", "type": ["null", {"type": "long", "logicalType": "timestamp-millis"}], "default": null},
+           {"name": "us", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+           {"name": "of", "type": {"type": "array", "items": {"type": "record", "name": "I", "fields": [
+               {"name": "ms", "type": {"type": "long", "logicalType": "local-timestamp-millis"}}]}}}"#,
+    );
+    let long = |values: Vec<Option<i64>>| -> ArrayRef { Arc::new(Int64Array::from(values)) };
+    let item = Arc::new(Field::new("ms", DataType::Int64, false));
+    let items = StructArray::from(vec![(item, long(vec![Some(3), Some(4)]))]);
+    let element = Arc::new(Field::new("element", items.data_type().clone(), false));
+    let lists = ListArray::new(element, OffsetBuffer::from_lengths([1, 1]), Arc::new(items), None);
+    let columns =
+        [("ms", long(vec![Some(1), None])), ("us", long(vec![Some(1), Some(2)])), ("of", Arc::new(lists) as _)];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let records = encode_batch(&schema, &batch).unwrap();
+    // A long is twice itself in Avro; the first field's union says its branch before, and lists are blocks of one item.
+    assert_eq!(records.iter().collect::<Vec<_>>(), [&[2, 2, 2, 2, 6, 0][..], &[0, 4, 2, 8, 0]]);
+    let floats: ArrayRef = Arc::new(Float64Array::from(vec![1.5]));
+    let batch = RecordBatch::try_from_iter([("us", floats)]).unwrap();
+    let error = encode_batch(&schema, &batch).unwrap_err().to_string();
+    assert!(error.starts_with("field `us`: a column of Float64 would lose its fractions"), "{error}");
 }
 
 proptest! {
