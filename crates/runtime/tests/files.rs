@@ -205,7 +205,7 @@ async fn rows_of_every_format_are_in_the_table_and_what_is_bad_is_in_the_dead_le
     ];
     let bad: [&[u8]; 4] = [b"id,wort\n7,a\n", b"\xff\xfe\n", b"Obj\x01 no", b"PAR1 no PAR1"];
     for ((format, name, bytes), bad) in good.into_iter().zip(bad) {
-        let world = World::new(&format!("format = \"{format}\""));
+        let world = World::new(&format!("format = \"{format}\"\n  bad_rows = \"skip\""));
         world.put(&format!("a/{name}"), bytes);
         world.put("b/bad", bad);
         let node = world.start().await;
@@ -221,6 +221,24 @@ async fn rows_of_every_format_are_in_the_table_and_what_is_bad_is_in_the_dead_le
         assert_eq!(status.failed, u64::from(format != "ndjson"), "{format}: {of_file:?}");
         node.close().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_row_refuses_its_file_until_it_is_written_again() {
+    let world = World::new("format = \"csv\"");
+    world.put("good.csv", "id,word\n0,a\n1,b\n");
+    world.put("bad.csv", "id,word\n2,a\nmany,c\n3,d\n");
+    let node = world.start().await;
+    let status = world.until(&node, |files| files.taken + files.failed == 2).await;
+    assert_eq!((status.taken, status.failed), (1, 1));
+    assert_eq!(numbers(&node, IDS).await, [0, 1]);
+    let letters = texts(&node, "select source || ': ' || error from dead_letters").await;
+    let is_told = |letter: &str| letter.starts_with("files/in/bad.csv: ") && letter.contains("line 3");
+    assert!(letters.len() == 1 && is_told(&letters[0]), "{letters:?}");
+    world.put("bad.csv", "id,word\n2,a\n30,c\n3,d\n");
+    world.until(&node, |files| files.taken == 2).await;
+    assert_eq!(numbers(&node, IDS).await, [0, 1, 2, 3, 30]);
+    node.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
