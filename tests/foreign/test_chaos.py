@@ -112,6 +112,7 @@ def test_nothing_is_lost_or_doubled(store, tmp_path, monkeypatch):
         end = time.monotonic() + SECONDS
         batches = 0
         while time.monotonic() < end:
+            assert killer.failure is None, killer.failure
             if not machines.has_firmware and time.monotonic() > end - SECONDS / 2:
                 changed = threading.Event()
                 killer.between.append(lambda: (add_firmware(folder), changed.set()))
@@ -120,6 +121,7 @@ def test_nothing_is_lost_or_doubled(store, tmp_path, monkeypatch):
             batches += 1
             # What was not acknowledged is sent again, under the same number; weir knows what it has.
             server.run("send", "raw", "-", "--producer", f"machines-{batches}", "--format", "ndjson",
+                       "--retry-for", "60s",
                        input=machines.batch(BATCH).decode())
             time.sleep(PAUSE)
         killer.stop()

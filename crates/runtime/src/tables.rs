@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::ObjectStore;
 use url::Url;
@@ -11,7 +12,7 @@ use weir_function::{Function, SqlFunction};
 use weir_schema::columns::{Past, past};
 use weir_schema::{Schema, arrow_schema};
 use weir_stream::Stream;
-use weir_table::{Evolution, Keep, LocalStore, PartitionBy, Rewriting, Rule, Spec, Table, Witness};
+use weir_table::{Evolution, Keep, LocalStore, OpenError, PartitionBy, Rewriting, Rule, Spec, Table, Witness};
 use weir_types::{FunctionName, StreamName};
 
 use crate::dead::{ACTIONS, ACTIONS_SQL, DEAD_LETTERS};
@@ -19,7 +20,7 @@ use crate::folder::{Folder, FolderError};
 use crate::function::Functions;
 use crate::lookups::LookupSet;
 use crate::node::StartError;
-use crate::pipeline::{OnRepeat, SourceShard, shards_of};
+use crate::pipeline::{OnRepeat, SourceShard, chain, shards_of};
 use crate::streams::OpenStream;
 
 /// Rows that make a commit worthwhile, in bytes of Arrow: one such lot is written while the next gathers.
@@ -60,6 +61,10 @@ pub(crate) fn evolution(schema: &Schema, passed: Option<&BTreeMap<String, String
     }
     evolution
 }
+
+/// How often a table is opened whose log can't be read, and the wait after the first try; it doubles.
+const OPENS_MAX: u32 = 6;
+const OPEN_PAUSE: Duration = Duration::from_millis(200);
 
 /// What feeds tables.
 pub(crate) struct Feeds<'a> {
@@ -216,6 +221,18 @@ pub(crate) async fn open(
         }
     };
     let spec = Spec { scratch: Some(folder.spill()), ..spec.clone() };
-    let table = Table::open_witnessed(spec, store.clone(), root, env.clone(), witness).await?;
-    Ok((table, store))
+    let mut pause = OPEN_PAUSE;
+    for tried in 1.. {
+        match Table::open_witnessed(spec.clone(), store.clone(), root.clone(), env.clone(), witness.clone()).await {
+            Ok(table) => return Ok((table, store)),
+            // A store that refuses once must not keep a node from starting.
+            Err(error @ (OpenError::Log { .. } | OpenError::Note { .. })) if tried < OPENS_MAX => {
+                tracing::warn!(table = %spec.name, error = chain(&error), tried, "a table could not be opened, and is tried again");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        env.sleep(env.jitter(pause)).await;
+        pause *= 2;
+    }
+    unreachable!("the last try returns")
 }
