@@ -214,7 +214,10 @@ fn lookups() {
             ("a database without a query", &[(LOOKUP_FILE, "database = \"mysql://weir@127.0.0.1:1/shop\"")]),
             (
                 "a database's null",
-                &[(LOOKUP_FILE, "database = \"mysql://weir@127.0.0.1:1/shop\"\n  query = \"select 1\"\n  null = \"NA\"")],
+                &[(
+                    LOOKUP_FILE,
+                    "database = \"mysql://weir@127.0.0.1:1/shop\"\n  query = \"select 1\"\n  null = \"NA\"",
+                )],
             ),
             ("a database that is none", &[(LOOKUP_FILE, "database = \"http://db\"\n  query = \"select 1\"")]),
             (

@@ -43,7 +43,8 @@ mod slices;
 mod tests;
 
 pub use balance::{
-    ArchivedHour, Balance, Choice, Fault, Finding, Hop, IDS_NAMED_MAX, Line, Live, LiveTable, NamedId, Wrong, balance,
+    ArchivedHour, Balance, Choice, Fault, Finding, Hop, IDS_NAMED_MAX, Line, Live, LiveTable, NamedId, PartitionKey,
+    Wrong, balance,
 };
 pub use book::{
     Changes, Counts, DoorCounts, Entry, FunctionBook, FunctionCounts, FunctionHours, PLACES_PER_PART, PlaceEntry,

@@ -69,7 +69,7 @@ pub struct StreamStatus {
     pub records: u64,
     /// Bytes of them.
     pub bytes: u64,
-    /// Records that came to the door.
+    /// Records that came to the door, or that functions made.
     pub received: u64,
     /// Records that were stored.
     pub stored: u64,

@@ -1,6 +1,6 @@
 //! A stream with its schema, as the door and the pipelines use it.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use weir_schema::{Extractor, Resolver, Schema};
@@ -10,7 +10,7 @@ use weir_types::Fingerprint;
 /// Schemas whose readability is remembered per stream.
 const REMEMBERED_MAX: usize = 256;
 
-/// What came through a stream's door since the node was started.
+/// What came to a stream since the node was started, through its door or from weir itself.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub received: AtomicU64,
@@ -20,6 +20,16 @@ pub(crate) struct Counters {
     pub dead_lettered: AtomicU64,
     /// Records of bodies that were not taken, whose sender was told so.
     pub failed: AtomicU64,
+}
+
+impl Counters {
+    /// Counts records that weir itself has brought: what functions make, dead letters, what is redriven.
+    pub fn carried(&self, stored: u64, repeated: u64) {
+        // First: a record is never answered for before it is received.
+        self.received.fetch_add(stored + repeated, Ordering::Release);
+        self.stored.fetch_add(stored, Ordering::Release);
+        self.repeated.fetch_add(repeated, Ordering::Release);
+    }
 }
 
 /// A stream that is open, with what the plan says of its records.

@@ -311,7 +311,7 @@ async fn a_page_is_cut_at_a_record_and_made_again_of_its_records() {
     assert_eq!((bodies_of(&rest), rest.end()), (whole[7..].to_vec(), SequenceNumber(12)));
 
     // Without some of them, as when they were kept elsewhere and have gaps.
-    let kept = |sequence: u64| sequence % 5 != 0;
+    let kept = |sequence: u64| !sequence.is_multiple_of(5);
     let records = page.records().map(Result::unwrap).filter(|record| kept(record.sequence.0));
     let made = Page::of(SequenceNumber(2), SequenceNumber(20), records);
     let wanted: Vec<_> = whole.into_iter().filter(|(sequence, ..)| kept(*sequence)).collect();

@@ -99,7 +99,7 @@ pub fn render(run: &Value) -> String {
     // Columns that are nothing but zero say nothing.
     let always = ["rows", "added", "replaced", "unchanged"];
     let told = |name: &&str| always.contains(name) || targets.iter().any(|target| target[*name].as_u64() > Some(0));
-    let columns: Vec<&str> = names.iter().copied().filter(|name| told(&name)).collect();
+    let columns: Vec<&str> = names.iter().copied().filter(|name| told(name)).collect();
     let header: Vec<String> = ["target", "read", "durable"]
         .into_iter()
         .chain(columns.iter().copied())

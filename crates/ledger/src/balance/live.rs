@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use weir_types::{Hour, LogName, Tally};
 
+/// A partition: its day, in days since 1970, and its hour.
+pub type PartitionKey = (Option<i32>, Option<u8>);
+
 /// What is there. What is left out is not compared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Live {
@@ -23,7 +26,7 @@ pub struct LiveTable {
     /// Commits that it has: to be read after the ledger cannot change any more.
     pub commits_now: u64,
     /// Its rows by partition, going by the Delta log at `commits`; none where a file does not say.
-    pub partitions: Option<BTreeMap<(Option<i32>, Option<u8>), u64>>,
+    pub partitions: Option<BTreeMap<PartitionKey, u64>>,
     /// The ids in its files, by place, at `commits`, where they were read.
     pub places: Option<BTreeMap<crate::PlaceKey, Tally>>,
     /// Whether rows are made by SQL, which may make more or fewer of them.

@@ -13,7 +13,7 @@ mod tables;
 pub use choice::Choice;
 pub use finding::{Fault, Finding, IDS_NAMED_MAX, NamedId, Wrong};
 pub use line::{Hop, Line};
-pub use live::{ArchivedHour, Live, LiveTable};
+pub use live::{ArchivedHour, Live, LiveTable, PartitionKey};
 
 use crate::incident::Incident;
 use crate::ledger::Ledger;

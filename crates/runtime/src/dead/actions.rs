@@ -77,7 +77,7 @@ impl Actions {
         });
         // An error says that the task panicked, or that the process ends.
         let first = task.await.unwrap_or(Err(AppendError::Closed))?;
-        self.stream.counters.stored.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+        self.stream.counters.carried(count, 0);
         Ok(first + count)
     }
 }

@@ -223,7 +223,7 @@ impl Carrier {
             }
         }
         let receipt = writer.finish().await?;
-        target.counters.stored.fetch_add(receipt.stored, std::sync::atomic::Ordering::Relaxed);
+        target.counters.carried(receipt.stored, receipt.repeated);
         Ok(())
     }
 

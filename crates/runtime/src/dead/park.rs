@@ -49,7 +49,7 @@ impl DeadLetters {
             }
         }
         writer.finish().await?;
-        self.stream.counters.stored.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+        self.stream.counters.carried(count, 0);
         Ok(())
     }
 }

@@ -203,7 +203,7 @@ async fn write(
         }
     }
     let receipt = writer.finish().await?;
-    target.counters.stored.fetch_add(receipt.stored, std::sync::atomic::Ordering::Relaxed);
+    target.counters.carried(receipt.stored, receipt.repeated);
     Ok(())
 }
 

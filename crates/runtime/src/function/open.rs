@@ -104,6 +104,9 @@ pub(crate) struct Replay {
 /// The only shard of either stream of replays.
 pub(crate) const REPLAY_SHARD: ShardId = ShardId(0);
 
+/// What the ledger sees of an outbox, for the outbox and the ledger.
+type SharedSpoken = Arc<tokio::sync::Mutex<Spoken>>;
+
 /// A function that is open, and runs once it is started.
 pub(crate) struct OpenFunction {
     pub plan: Arc<FunctionPlan>,
@@ -124,7 +127,7 @@ pub(crate) struct OpenFunction {
     pub(super) source: Source,
     outboxes: Mutex<BTreeMap<(Lane, ShardId), Outbox>>,
     /// What the ledger sees of the outboxes, over their end too.
-    spoken: Mutex<BTreeMap<(Lane, ShardId), Arc<tokio::sync::Mutex<Spoken>>>>,
+    spoken: Mutex<BTreeMap<(Lane, ShardId), SharedSpoken>>,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -360,7 +363,7 @@ impl OpenFunction {
             }
     }
 
-    fn spoken(&self) -> Vec<((Lane, ShardId), Arc<tokio::sync::Mutex<Spoken>>)> {
+    fn spoken(&self) -> Vec<((Lane, ShardId), SharedSpoken)> {
         let spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
         spoken.iter().map(|(own, spoken)| (*own, spoken.clone())).collect()
     }

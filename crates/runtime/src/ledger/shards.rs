@@ -207,7 +207,7 @@ impl Books {
                 Ok(page) if page.is_empty() => return Ok(()),
                 Ok(page) => self.shards.note(shard, &page)?,
                 Err(ReadError::Trimmed { head: to, .. } | ReadError::Lost { to, .. }) if to.0 > from => {
-                    self.shards.lost(shard.log().name(), to.0, Hour::of(self.env.now()))
+                    self.shards.lost(shard.log().name(), to.0, Hour::of(self.env.now()));
                 }
                 Err(error) => return Err(error.into()),
             }

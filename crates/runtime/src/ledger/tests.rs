@@ -85,7 +85,7 @@ impl World {
     async fn send(&self, node: &Node, ids: std::ops::Range<u64>) -> Report {
         let mut lines = String::new();
         for id in ids {
-            let id = if self.random.next() % 10 == 0 { id.saturating_sub(1) } else { id };
+            let id = if self.random.next().is_multiple_of(10) { id.saturating_sub(1) } else { id };
             let at = 1_700_000_000_000u64 + (id % 3) * 86_400_000;
             lines.push_str(&format!("{{\"id\": {id}, \"at\": {at}, \"word\": \"w{id}\"}}\n"));
         }

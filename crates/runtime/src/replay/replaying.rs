@@ -384,7 +384,7 @@ impl Supervisor {
                 self.held.remove(&key);
             }
             End::Closed => {
-                self.shared.tell(&key, "what it works with has ended: it goes on when weir is started again")
+                self.shared.tell(&key, "what it works with has ended: it goes on when weir is started again");
             }
             End::Failed(reason) => {
                 self.held.remove(&key);

@@ -16,6 +16,9 @@ use crate::query::QueryFailed;
 mod ledger;
 mod partitions;
 
+/// A system table's rows, which take a while.
+type Rows<'a> = BoxFuture<'a, Result<Vec<RecordBatch>, SystemTableError>>;
+
 /// A system table.
 pub(crate) struct SystemTable {
     /// Its name in the schema `weir`.
@@ -23,7 +26,7 @@ pub(crate) struct SystemTable {
     /// Its columns.
     pub columns: fn() -> SchemaRef,
     /// Its rows at this moment, in batches of its columns.
-    pub rows: for<'a> fn(&'a Node, SchemaRef) -> BoxFuture<'a, Result<Vec<RecordBatch>, SystemTableError>>,
+    pub rows: for<'a> fn(&'a Node, SchemaRef) -> Rows<'a>,
 }
 
 /// Why a system table could not be read.

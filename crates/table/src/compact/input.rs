@@ -170,16 +170,16 @@ pub(crate) fn units(inputs: &[Input], order: &Order) -> Result<Vec<Unit>, FileEr
 
 /// Returns where in the file a row group lies.
 fn byte_range(row_group: &RowGroupMetaData, file: &DataFile) -> Result<Range<u64>, String> {
-    let mut range = u64::MAX..0;
+    let (mut start, mut end) = (u64::MAX, 0);
     for column in row_group.columns() {
-        let (start, length) = column.byte_range();
-        range.start = range.start.min(start);
-        range.end = range.end.max(start.saturating_add(length));
+        let (first, length) = column.byte_range();
+        start = start.min(first);
+        end = end.max(first.saturating_add(length));
     }
-    if range.start >= range.end || range.end > file.size {
-        return Err(format!("a row group lies at bytes {}..{} of {}", range.start, range.end, file.size));
+    if start >= end || end > file.size {
+        return Err(format!("a row group lies at bytes {start}..{end} of {}", file.size));
     }
-    Ok(range)
+    Ok(start..end)
 }
 
 fn decoded(row_group: &RowGroupMetaData) -> u64 {

@@ -79,10 +79,8 @@ impl Form {
     /// Splits what a merge handed on into the table's rows and their ids, if they were noted.
     pub(crate) fn detach(&self, batch: RecordBatch) -> Result<(RecordBatch, Option<Vec<u128>>), ArrowError> {
         let count = self.columns.fields().len();
-        let ids = match batch.columns().get(count).and_then(|ids| ids.as_primitive_opt::<Decimal128Type>()) {
-            Some(ids) => Some(ids.values().iter().map(|id| id.cast_unsigned()).collect()),
-            None => None,
-        };
+        let noted = batch.columns().get(count).and_then(|ids| ids.as_primitive_opt::<Decimal128Type>());
+        let ids = noted.map(|ids| ids.values().iter().map(|id| id.cast_unsigned()).collect());
         let arrays: Vec<ArrayRef> = batch.columns().iter().take(count).cloned().collect();
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         Ok((RecordBatch::try_new_with_options(self.columns.clone(), arrays, &options)?, ids))
