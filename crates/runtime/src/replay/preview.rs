@@ -74,7 +74,7 @@ pub struct TargetPreview {
     pub dead_lettered: u64,
     /// How many partitions the rows lie in. One in which nothing differs stays as it is.
     pub partitions: Option<u64>,
-    /// The partitions, the first [`LISTED_MAX`] of them.
+    /// The partitions, the first 1000 of them.
     pub listed: Vec<PartitionPreview>,
 }
 
