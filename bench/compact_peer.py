@@ -48,7 +48,7 @@ def with_duckdb(source, target, order, scratch):
         db.execute("set preserve_insertion_order = false")
         rows = f"select distinct on (id) * from read_parquet('{source}/*.parquet')"
     db.execute(
-        f"copy (select * from ({rows}) order by at) to '{target}' (format parquet, compression zstd, compression_level 1)"
+        f"copy (select * from ({rows}) order by \"at\") to '{target}' (format parquet, compression zstd, compression_level 1)"
     )
     return duckdb.__version__
 

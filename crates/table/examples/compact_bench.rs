@@ -118,7 +118,8 @@ fn make(folder: &Path, rows: usize) -> Value {
         let mut order: Vec<u32> = (own..known.num_rows()).map(|row| row as u32).collect();
         for _ in 0..repeats {
             let at = random.below(order.len() as u64 + 1) as usize;
-            order.insert(at.max(1), random.below((own + at.max(1)) as u64) as u32);
+            let known_by_then = (own + at.max(1)).min(known.num_rows());
+            order.insert(at.max(1), random.below(known_by_then as u64) as u32);
         }
         let all = take_record_batch(&known, &UInt32Array::from(order)).unwrap();
         let path = input.join(format!("{file:05}.parquet"));

@@ -113,7 +113,9 @@ impl Job {
         let gone = removed.as_ref().map_or(0, |removed| removed.count());
         let kept = self.rows - gone.min(self.rows);
         let estimate = (u128::from(bytes) * u128::from(kept) / u128::from(self.rows.max(1))) as u64;
-        let files = estimate.div_ceil(self.spec.target_file_bytes).max(1);
+        let needed = estimate.div_ceil(self.spec.target_file_bytes).max(1);
+        // Ranges of runs are merged side by side: an odd one at the end would leave a core idle.
+        let files = if is_direct || needed == 1 { needed } else { needed.next_multiple_of(THREADS as u64) };
         target.file_bytes = estimate.div_ceil(files);
         target.file_rows = kept.div_ceil(files);
         let target = Arc::new(target);
