@@ -166,12 +166,10 @@ async fn measure(records: u64) -> Result<()> {
     if run.targets[0].counts.unchanged != records {
         return Err(format!("not all rows were there: {run:?}").into());
     }
-    // Live records alone, and beside a replay: each lot until it is committed.
+    // Live records beside a replay, until they are committed.
     let lot = (records / 10).max(1);
-    let started = Instant::now();
     deliver(&node, records, lot, records).await?;
     committed(&node, records + lot).await?;
-    let alone = started.elapsed().as_secs_f64();
     let (beside, (with_live, _)) = futures::future::try_join(
         async {
             let started = Instant::now();
@@ -210,9 +208,7 @@ async fn measure(records: u64) -> Result<()> {
             "replay_all_changed_records_per_s": speed(all, changed),
             "replay_all_changed_of_fresh": all as f64 / changed / fresh_speed,
             "replay_all_changed_cpu_s": changed_cpu,
-            "live_alone_records_per_s": speed(lot, alone),
             "live_beside_a_replay_records_per_s": speed(lot, beside),
-            "live_beside_of_alone": alone / beside,
             "replay_beside_live_records_per_s": speed(records + lot, with_live),
         })
     );
