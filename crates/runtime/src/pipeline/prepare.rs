@@ -134,7 +134,13 @@ impl Preparer {
         for record in page.records() {
             let record = match record {
                 Ok(record) => record,
-                Err(error) => return Err(Halt::Columns(format!("shard {}: {error}", source.id))),
+                Err(error) => {
+                    // The page is read again: what is decoded of it must not be there twice then.
+                    if !places.is_empty() {
+                        self.decoder.flush().map_err(|error| Halt::Columns(error.to_string()))?;
+                    }
+                    return Err(Halt::Columns(format!("shard {}: {error}", source.id)));
+                }
             };
             if self.digests {
                 counts.read.add(digest(record.body));
