@@ -62,3 +62,8 @@ pub use show::{ShowError, Shown};
 pub(crate) const DEAD_LETTERS: &str = "dead_letters";
 /// The stream and the table of what became of them.
 pub(crate) const ACTIONS: &str = "dead_letter_actions";
+
+/// Tells whether a stream and table are of weir's own, so that nothing comes from outside.
+pub(crate) fn is_own(name: &str) -> bool {
+    [DEAD_LETTERS, ACTIONS].contains(&name)
+}

@@ -129,7 +129,7 @@ impl Node {
         for slice in slices_of(stock.tally.count.max(held), SLICE_IDS) {
             let mut difference = Difference::new(3 * SLICE_IDS as usize);
             for file in &files {
-                search.find(file.clone(), slice, &mut difference).await?;
+                search.find(file.clone(), slice, &mut difference, |_, _| true).await?;
             }
             search.expect(&ranges, Some(place), slice, &mut difference, &mut HashSet::new()).await?;
             let left = IDS_NAMED_MAX.saturating_sub(finding.ids.len());
@@ -173,7 +173,7 @@ impl Node {
             search.expect(&ranges, None, slice, &mut difference, &mut places).await?;
             for place in places {
                 for file in pipeline.table().files_at(place) {
-                    search.find_expected(file, slice, &mut difference).await?;
+                    search.find(file, slice, &mut difference, Difference::expects).await?;
                 }
             }
             let left = IDS_NAMED_MAX.saturating_sub(finding.ids.len());
@@ -322,33 +322,18 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// Notes the ids of a file; one that can't be read has none.
+    /// Notes those ids of a file that are wanted; one that can't be read has none.
     async fn find(
         &self,
         file: Arc<weir_table::DataFile>,
         slice: Slice,
         difference: &mut Difference,
+        wanted: fn(&Difference, u128) -> bool,
     ) -> Result<(), Unnamed> {
         let Ok(mut keys) = self.pipeline.table().keys_of(file).await else { return Ok(()) };
         while let Ok(Some(keys)) = keys.try_next().await {
             for id in keys.ids.into_iter().filter(|id| slice.holds(*id)) {
-                difference.find(id).map_err(|_| Unnamed::Full)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Notes the ids of a file that are expected.
-    async fn find_expected(
-        &self,
-        file: Arc<weir_table::DataFile>,
-        slice: Slice,
-        difference: &mut Difference,
-    ) -> Result<(), Unnamed> {
-        let Ok(mut keys) = self.pipeline.table().keys_of(file).await else { return Ok(()) };
-        while let Ok(Some(keys)) = keys.try_next().await {
-            for id in keys.ids.into_iter().filter(|id| slice.holds(*id)) {
-                if difference.expects(id) {
+                if wanted(difference, id) {
                     difference.find(id).map_err(|_| Unnamed::Full)?;
                 }
             }

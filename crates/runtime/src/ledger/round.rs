@@ -79,7 +79,7 @@ impl Node {
         let mut now = Vec::new();
         {
             let booked = self.books().doors.lock().unwrap_or_else(PoisonError::into_inner);
-            for (name, stream) in self.streams().iter().filter(|(name, _)| !is_own(name.as_str())) {
+            for (name, stream) in self.streams().iter().filter(|(name, _)| !crate::dead::is_own(name.as_str())) {
                 let counts = stream.counters.door();
                 let since = counts.since(booked.get(name.as_str()).copied().unwrap_or_default());
                 if !since.is_empty() {
@@ -129,11 +129,6 @@ impl Node {
         }
         Ok(())
     }
-}
-
-/// Tells whether a stream is one that has no door.
-fn is_own(name: &str) -> bool {
-    [crate::dead::DEAD_LETTERS, crate::dead::ACTIONS].contains(&name)
 }
 
 /// Books until the node ends.

@@ -257,13 +257,11 @@ fn feed<'a>(node: &'a Node, table: &TableName) -> Feed<'a> {
     match (function.map(|plan| (&**plan, &plan.body)), read) {
         (Some((plan, Body::Handler(_))), _) => Feed::Handler(plan),
         (Some((plan, Body::Sql { .. })), Some(stream)) => Feed::Sql(plan, stream),
-        (None, Some(stream)) if stream.as_str() != table.as_str() || !is_own(table) => Feed::Straight(stream),
+        (None, Some(stream)) if stream.as_str() != table.as_str() || !crate::dead::is_own(table.as_str()) => {
+            Feed::Straight(stream)
+        }
         _ => Feed::Own,
     }
-}
-
-fn is_own(table: &TableName) -> bool {
-    [crate::dead::DEAD_LETTERS, crate::dead::ACTIONS].contains(&table.as_str())
 }
 
 fn on(plan: &FunctionPlan) -> String {
