@@ -1,0 +1,10 @@
+//! Crawls: what to call, what an answer means, and how far a run has come.
+//!
+//! Knows no streams, queues, tables or HCL: it turns a task into a request, and an answer into items and further tasks.
+
+pub mod spec;
+mod task;
+mod transport;
+
+pub use task::{PageState, Task};
+pub use transport::{Answer, Method, Request, Transport, TransportError};
