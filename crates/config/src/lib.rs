@@ -48,8 +48,9 @@ pub use inputs::{Inputs, SECRET_PREFIX};
 pub use load::load;
 pub use place::{Place, Source};
 pub use plan::{
-    ArchivePlan, BadRows, BatchPlan, Body, CompactionPlan, DeadLetterPlan, EnvironmentValue, Evolve, FifoPlan,
-    FilesContent, FilesFormat, FilesPlan, FilesStart, FunctionPlan, HandlerPlan, Keep, LookupPlan, Network, On,
-    OutputPlan, PartitionBy, Plan, QueuePlan, RefreshPlan, RetryPlan, RollupPlan, RollupScope, Rule, RuntimePlan,
-    SchedulePlan, Start, StreamPlan, TablePlan, TableSource, To, VariablePlan,
+    ApiPlan, ArchivePlan, BadRows, BatchPlan, Body, CompactionPlan, CrawlOutputPlan, CrawlPlan, DeadLetterPlan,
+    EnvironmentValue, Evolve, FifoPlan, FilesContent, FilesFormat, FilesPlan, FilesStart, FunctionPlan, HandlerPlan,
+    Keep, LookupPlan, Network, On, OutputPlan, Overlap, PartitionBy, Plan, QueuePlan, RefreshPlan, RetryPlan,
+    RollupPlan, RollupScope, Rule, RuntimePlan, SchedulePlan, Start, StreamPlan, TablePlan, TableSource, To,
+    VariablePlan, Visible,
 };

@@ -270,6 +270,8 @@ fn check(dir: &Path, inputs: &Inputs, blocks: &Blocks<'_>, report: &mut Report) 
             .map(|plan| (plan.name.clone(), plan))
             .collect(),
         tables: tables.into_values().flatten().map(|plan| (plan.name.clone(), plan)).collect(),
+        apis: BTreeMap::new(),
+        crawls: BTreeMap::new(),
         variables,
         warnings: Vec::new(),
     }

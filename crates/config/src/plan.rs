@@ -7,12 +7,15 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use url::Url;
 use weir_schema::{Compatibility, Schema};
-use weir_types::{ByteSize, FilesName, FunctionName, LookupName, QueueName, ScheduleName, StreamName, TableName};
+use weir_types::{
+    ApiName, ByteSize, CrawlName, FilesName, FunctionName, LookupName, QueueName, ScheduleName, StreamName, TableName,
+};
 
 use crate::{Diagnostic, Place};
 
 mod archive;
 mod arrival;
+mod crawl;
 mod function;
 mod rollup;
 
@@ -20,6 +23,7 @@ pub use archive::ArchivePlan;
 pub use arrival::{
     BadRows, DeadLetterPlan, FifoPlan, FilesContent, FilesFormat, FilesPlan, FilesStart, QueuePlan, SchedulePlan,
 };
+pub use crawl::{ApiPlan, CrawlOutputPlan, CrawlPlan, Overlap, Visible};
 pub use function::{
     BatchPlan, Body, EnvironmentValue, FunctionPlan, HandlerPlan, Network, On, OutputPlan, RetryPlan, RuntimePlan,
     Start, TableSource, To,
@@ -41,6 +45,10 @@ pub struct Plan {
     pub lookups: BTreeMap<LookupName, LookupPlan>,
     /// Functions by name.
     pub functions: BTreeMap<FunctionName, FunctionPlan>,
+    /// Vendors' accounts by name.
+    pub apis: BTreeMap<ApiName, ApiPlan>,
+    /// Crawls by name.
+    pub crawls: BTreeMap<CrawlName, CrawlPlan>,
     /// Tables by name.
     pub tables: BTreeMap<TableName, TablePlan>,
     /// Variables by name.
@@ -206,6 +214,8 @@ pub struct TablePlan {
     pub compaction: CompactionPlan,
     /// What becomes of its files when its columns change.
     pub evolve: Evolve,
+    /// When what a crawl's run brings is seen.
+    pub visible: Visible,
     /// Tags by name.
     pub tags: BTreeMap<String, String>,
     /// Where the block is.

@@ -2,35 +2,13 @@
 //!
 //! Texts with `{...}` are templates, kept as written; [`crate`]'s compiled form checks them.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
 use url::Url;
+use weir_types::Secret;
 
 use crate::Method;
-
-/// A text that is not shown: by no debug print, no log, no recording.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides a text.
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// Returns it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(...)")
-    }
-}
 
 /// How a client shows who it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -78,7 +78,9 @@ pub enum TransportError {
         reason: String,
     },
     /// The body is larger than it may be.
-    #[error("the answer (status {status}) is larger than {max} bytes; raise `answer_bytes_max`, or ask for smaller pages")]
+    #[error(
+        "the answer (status {status}) is larger than {max} bytes; raise `answer_bytes_max`, or ask for smaller pages"
+    )]
     TooLarge {
         /// Its status.
         status: u16,

@@ -67,5 +67,5 @@ pub use install::InstallError;
 pub use invoke::{Answer, ExitStatus, Invocation, InvokeError};
 pub use log::{Cursor, LogLine, LogQuery, Source};
 pub use options::{Options, Users};
-pub use spec::{Allow, Network, Runtime, Secret, Spec, SpecError};
+pub use spec::{Allow, Network, Runtime, Spec, SpecError};
 pub use versions::{Command, Outcome, Version, VersionError, Versions};

@@ -15,14 +15,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use weir_types::FunctionName;
+use weir_types::{FunctionName, Secret};
 
 use crate::InvokeError;
 use crate::environment::{Breach, Environment, Start, StartError};
 use crate::limits::{BACKOFF_FIRST, BACKOFF_MAX, INIT_LIMIT, WAITING_MAX};
 use crate::log::FunctionLog;
 use crate::shared::Shared;
-use crate::spec::Secret;
 use crate::staged::Staged;
 
 /// What belongs to the function and may change while versions run.

@@ -5,12 +5,11 @@
 //! change at any time (reserved concurrency, how long to keep warm, and the values of secrets).
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use weir_types::FunctionName;
+use weir_types::{FunctionName, Secret};
 
 use crate::limits::{ENVIRONMENT_BYTES_MAX, MEMORY_BYTES_MIN, TIMEOUT_MAX};
 
@@ -42,28 +41,6 @@ impl Runtime {
         } else {
             None
         }
-    }
-}
-
-/// A value that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides `value` from logs and debug output.
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// Returns the value.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
     }
 }
 

@@ -32,7 +32,7 @@ async fn a_handler_has_its_event_its_context_and_its_own_environment_alone() {
     let world = World::new().await;
     let mut spec = world.python("context", CONTEXT);
     spec.environment.insert("STAGE".to_owned(), "test".to_owned());
-    spec.secrets.insert("TOKEN".to_owned(), weir_lambda::Secret::new("hunter2"));
+    spec.secrets.insert("TOKEN".to_owned(), weir_types::Secret::new("hunter2"));
     let handler = world.deploy(spec).await;
     let invocation = Invocation {
         client_context: Some(r#"{"client":{"app_title":"shop"},"custom":{"a":1}}"#.into()),

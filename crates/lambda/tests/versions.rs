@@ -97,7 +97,7 @@ async fn settings_make_a_version_and_secrets_do_not_but_are_new_at_once() {
     let text = "import os\ndef handler(event, context): return [os.environ['TOKEN'], os.environ.get('STAGE')]";
     let with = |token: &str, stage: &str| {
         let mut spec = world.python("keys", text);
-        spec.secrets.insert("TOKEN".to_owned(), weir_lambda::Secret::new(token));
+        spec.secrets.insert("TOKEN".to_owned(), weir_types::Secret::new(token));
         spec.environment.insert("STAGE".to_owned(), stage.to_owned());
         spec
     };

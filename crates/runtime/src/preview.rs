@@ -203,7 +203,7 @@ type Source = (Schema, Option<BTreeMap<String, String>>);
 fn source_of(plan: &Plan, table: &TablePlan) -> Result<Option<Source>, String> {
     let schema_of = |name: &StreamName| streams(plan).find(|stream| stream.name == *name).map(|stream| &stream.schema);
     match &table.source {
-        TableSource::Rollup(_) => Ok(None),
+        TableSource::Rollup(_) | TableSource::Crawl { .. } => Ok(None),
         TableSource::Stream(name) => Ok(schema_of(name).map(|schema| (schema.clone(), None))),
         TableSource::Function { function, output } => {
             let function: Option<&FunctionPlan> = plan.functions.get(function);

@@ -85,6 +85,7 @@ impl Planned {
         let mut replayed = None;
         let stream = match &plan.source {
             TableSource::Stream(name) => feeds.streams.get(name).expect(known).clone(),
+            TableSource::Crawl { .. } => unreachable!("no plan has crawls yet"),
             TableSource::Rollup(_) => unreachable!("rollups are opened after their sources, by `crate::rollup`"),
             TableSource::Function { function: name, output } => {
                 let planned = feeds.plans.get(name);

@@ -18,6 +18,7 @@ mod hour;
 pub mod limits;
 pub mod name;
 mod nearest;
+mod secret;
 pub mod sequence;
 pub mod size;
 pub mod span;
@@ -28,10 +29,11 @@ pub use fingerprint::Fingerprint;
 pub use glob::Glob;
 pub use hour::{Hour, HourError};
 pub use name::{
-    FIFO_SUFFIX, FilesName, FunctionName, LogName, LookupName, NameError, ProducerId, QueueName, ScheduleName,
-    StreamName, SubjectName, TableName,
+    ApiName, CrawlName, FIFO_SUFFIX, FilesName, FunctionName, LogName, LookupName, NameError, ProducerId, QueueName,
+    ScheduleName, StreamName, SubjectName, TableName,
 };
 pub use nearest::nearest;
+pub use secret::Secret;
 pub use sequence::{SequenceNumber, ShardId};
 pub use size::ByteSize;
 pub use tally::Tally;

@@ -123,12 +123,26 @@ name!(
     /// The name of a place where files arrive.
     FilesName
 );
+name!(
+    /// The name of a vendor's account that is called.
+    ApiName
+);
+name!(
+    /// The name of a crawl.
+    CrawlName
+);
 
 impl StreamName {
     /// Returns the stream that keeps what a function has made until its targets have taken it: weir's own, hence the
     /// underscore.
     pub fn of_function(function: &FunctionName) -> Self {
         Self(format!("_function-{function}"))
+    }
+
+    /// Returns the stream that keeps what a crawl's calls have made until its targets have taken it: weir's own, hence the
+    /// underscore.
+    pub fn of_crawl(crawl: &CrawlName) -> Self {
+        Self(format!("_crawl-{crawl}"))
     }
 
     /// Returns the stream of the records that are read from arriving files: weir's own, hence the underscore.
@@ -183,6 +197,11 @@ impl QueueName {
     /// Returns the queue of a function's asynchronous invocations: weir's own, so that no user's queue meets it.
     pub fn of_function(function: &FunctionName) -> Self {
         Self(format!("_function-{function}"))
+    }
+
+    /// Returns the queue of a crawl's calls: weir's own, so that no user's queue meets it.
+    pub fn of_crawl(crawl: &CrawlName) -> Self {
+        Self(format!("_crawl-{crawl}"))
     }
 
     /// Tells whether the queue is one of weir's own.

@@ -231,6 +231,7 @@ fn one(sourced: &Sourced<'_>, source: &TablePlan, around: &Around<'_>, report: &
         location,
         target_file_size,
         compaction,
+        visible: crate::Visible::AtOnce,
         tags,
         place: block.place(),
     })

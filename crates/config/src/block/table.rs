@@ -14,7 +14,7 @@ use crate::limits::BUCKETS_MAX;
 use crate::load::{Known, Names};
 use crate::{
     Diagnostic, Evolve, FilesContent, FilesPlan, On, PartitionBy, Place, Rule, StreamPlan, TablePlan, TableSource,
-    nearest, rows,
+    Visible, nearest, rows,
 };
 
 pub(crate) const SHAPE: Shape = Shape {
@@ -168,6 +168,7 @@ pub(crate) fn read(
         target_file_size,
         compaction,
         evolve,
+        visible: Visible::AtOnce,
         tags,
         place: block.place(),
     })

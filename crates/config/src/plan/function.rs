@@ -8,7 +8,8 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use weir_schema::Schema;
 use weir_types::{
-    ByteSize, FilesName, FunctionName, LookupName, QueueName, ScheduleName, StreamName, TableName, Timestamp,
+    ApiName, ByteSize, CrawlName, FilesName, FunctionName, LookupName, QueueName, ScheduleName, StreamName, TableName,
+    Timestamp,
 };
 
 use super::RollupPlan;
@@ -31,6 +32,8 @@ pub struct FunctionPlan {
     pub batch: BatchPlan,
     /// How often a failed run is repeated.
     pub retry: RetryPlan,
+    /// The vendors' accounts that its handler may call.
+    pub apis: Vec<ApiName>,
     /// Where the block is.
     pub place: Place,
 }
@@ -229,6 +232,13 @@ pub enum TableSource {
         function: FunctionName,
         /// The name of its output.
         output: String,
+    },
+    /// The items of a crawl's resource.
+    Crawl {
+        /// The crawl.
+        crawl: CrawlName,
+        /// The resource.
+        resource: String,
     },
     /// Another table.
     Rollup(RollupPlan),

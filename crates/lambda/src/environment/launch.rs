@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use weir_types::Timestamp;
+use weir_types::{Secret, Timestamp};
 
 use crate::confine::{Files, Limits, Plan, Syscalls};
 use crate::limits::{OPEN_FILES_MAX, TASKS_MAX};
 use crate::options::Options;
 use crate::shared::Shared;
-use crate::spec::{Network, Runtime, Secret};
+use crate::spec::{Network, Runtime};
 use crate::staged::Staged;
 
 /// System folders that any program reads: libraries, certificates, names, time zones. Neither home folders nor `/tmp`,

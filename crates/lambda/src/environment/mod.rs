@@ -22,13 +22,12 @@ use bytes::Bytes;
 use futures::future::{Either, select};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use weir_types::FunctionName;
+use weir_types::{FunctionName, Secret};
 
 use crate::api::{Exchange, Init, Reported, RuntimeError, Work, serve};
 use crate::log::FunctionLog;
 use crate::process::{Mark, Process, Tree, end_stragglers};
 use crate::shared::Shared;
-use crate::spec::Secret;
 use crate::staged::Staged;
 use crate::{ExitStatus, limits};
 use output::Output;

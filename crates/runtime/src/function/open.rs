@@ -20,14 +20,14 @@ use weir_config::{
 };
 use weir_env::Env;
 use weir_function::SqlFunction;
-use weir_lambda::{Allow, Handler, Host, Network, Runtime, Secret, Spec, Versions};
+use weir_lambda::{Allow, Handler, Host, Network, Runtime, Spec, Versions};
 use weir_ledger::FunctionHours;
 use weir_log::Engine;
 use weir_machine::{Owner, Snapshots};
 use weir_queue::{Queue, Queues, Settings as QueueSettings};
 use weir_schema::{ColumnDecoder, Schema, arrow_schema};
 use weir_stream::{Checkpoints, Settings, Start, Stream};
-use weir_types::{FunctionName, QueueName, SequenceNumber, ShardId, StreamName, TableName};
+use weir_types::{FunctionName, QueueName, Secret, SequenceNumber, ShardId, StreamName, TableName};
 
 use super::handler::{EventStep, HandlerStep, KinesisStep, SqsStep};
 use super::outbox::{self, Finished, Outbox, Progress, State, read_state};

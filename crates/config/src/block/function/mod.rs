@@ -147,6 +147,7 @@ pub(crate) fn read(block: &Attributes<'_>, name: FunctionName, around: &Around<'
         on_failure: on_failure.and_then(|(_, queue)| queue),
         batch: settings.batch,
         retry: settings.retry,
+        apis: Vec::new(),
         place: block.place(),
     });
     flow
