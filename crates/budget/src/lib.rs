@@ -43,7 +43,7 @@ mod status;
 
 pub use budget::{Budget, Flow, Permit, Share};
 pub use facts::{BudgetCommand, Budgets, Facts, Learned, QuotaKey};
-pub use headers::{RETRY_AFTER_MAX, Said, read_headers};
+pub use headers::{RESET_MAX, RETRY_AFTER_MAX, Said, read_headers};
 pub use pacer::{Hold, Now, Pacer, Reservation, Ticket};
 pub use settings::{Pace, Quota, QuotaPeriod, Rate, Settings, Window};
 pub use signal::{LimitHeaders, Outcome, Signal, Verdict};
