@@ -29,6 +29,8 @@ pub const OUTAGE_MAX: Duration = Duration::from_secs(6 * 3600);
 /// A recovery begins with this part of the pace, which doubles in each step.
 const RECOVERY_PART: f64 = 1.0 / 16.0;
 const RECOVERY_STEP: Duration = Duration::from_millis(500);
+/// After so long it is over, however few calls there were.
+const RECOVERY_MAX: Duration = Duration::from_secs(10);
 /// Calls under way at once when a recovery begins; each answer allows one more.
 const RECOVERY_CALLS: u32 = 2;
 
@@ -164,9 +166,10 @@ impl Breaker {
                     *probe_at = (*probe_at).min(now);
                 }
             }
-            State::Recovering { calls, .. } => {
+            State::Recovering { calls, since, .. } => {
                 *calls = calls.saturating_add(1);
-                if *calls >= calls_max && self.part(now) >= 1.0 {
+                let enough = *calls >= calls_max || now.saturating_sub(*since) > RECOVERY_MAX;
+                if enough && self.part(now) >= 1.0 {
                     self.state = State::Closed;
                 }
             }

@@ -52,8 +52,8 @@ pub fn period(quota: &Quota, at: Timestamp) -> Span {
     let bounds = match quota.per {
         QuotaPeriod::Hour => {
             let into = i64::from(here.minute()) * 60_000 + i64::from(here.second()) * 1000 + at.0.rem_euclid(1000);
-            let from = Timestamp(at.0 - into);
-            return Span { from, to: Timestamp(from.0 + 3_600_000) };
+            let from = Timestamp(at.0.saturating_sub(into));
+            return Span { from, to: Timestamp(from.0.saturating_add(3_600_000)) };
         }
         QuotaPeriod::Day => (Some(day), day.checked_add_days(Days::new(1))),
         QuotaPeriod::Month => {
@@ -87,7 +87,7 @@ fn active(window: &Window, at: Timestamp) -> bool {
 
 /// The first window that holds at a time, and for how long nothing can change in that.
 pub fn window_at(windows: &[Window], at: Timestamp) -> (Option<usize>, Span) {
-    let mut span = Span { from: at, to: Timestamp(at.0 + 86_400_000) };
+    let mut span = Span { from: at, to: Timestamp(at.0.saturating_add(86_400_000)) };
     for window in windows {
         let day = local(window.timezone, at).date_naive();
         for day in [day.pred_opt(), Some(day), day.succ_opt()].into_iter().flatten() {

@@ -256,7 +256,7 @@ impl Learner {
 
     /// What is worth storing.
     pub fn learned(&self) -> Option<Learned> {
-        self.pace.is_finite().then(|| Learned {
+        self.pace.is_finite().then_some(Learned {
             pace: self.pace,
             refused_at: self.refused_at,
             probe_every_s: self.probe_every.as_secs_f64(),

@@ -1,7 +1,8 @@
 //! Simulated vendors, and callers that always have another call: hours in milliseconds.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use weir_env::Random;
@@ -102,11 +103,13 @@ pub struct Run {
     pub seed: u64,
     /// No run lasts longer.
     pub limit: Duration,
+    /// What is reserved of quotas.
+    pub desk: RefCell<HashMap<(String, Timestamp), u64>>,
 }
 
 impl Run {
     pub fn new(calls: u64, latency: Duration, seed: u64) -> Self {
-        Self { calls, latency, late: ms(2), seed, limit: Duration::from_secs(86_400) }
+        Self { calls, latency, late: ms(2), seed, limit: Duration::from_secs(86_400), desk: RefCell::default() }
     }
 }
 
@@ -146,16 +149,22 @@ pub fn run(pacer: &mut Pacer, vendor: &mut dyn Vendor, run: &Run, begin: Duratio
     };
     let mut report = Report::default();
     let mut events: BinaryHeap<Reverse<(Duration, Event)>> = BinaryHeap::new();
-    let mut under_way: std::collections::HashMap<u64, (Ticket, Option<Signal>)> = std::collections::HashMap::new();
+    let mut under_way: HashMap<u64, (Ticket, Option<Signal>)> = std::collections::HashMap::new();
     let mut at = begin;
     let mut wake = begin;
     while report.answered < run.calls && at - begin < run.limit {
         let now = Now { elapsed: at, wall: START.after(at) };
         let mut until = Duration::MAX;
-        while wake <= at {
+        loop {
+            if wake > at {
+                break;
+            }
             if let Some(reservation) = pacer.reservation(now) {
-                let calls = reservation.calls;
-                pacer.reserved(&reservation, Some(calls));
+                let mut desk = run.desk.borrow_mut();
+                let reserved = desk.entry((reservation.quota.clone(), reservation.period)).or_insert(0);
+                let granted = reservation.calls.min(reservation.limit - *reserved);
+                *reserved += granted;
+                pacer.reserved(&reservation, Some(granted));
             }
             match pacer.poll(now) {
                 None if report.answered + under_way.len() as u64 >= run.calls => break,
@@ -167,6 +176,7 @@ pub fn run(pacer: &mut Pacer, vendor: &mut dyn Vendor, run: &Run, begin: Duratio
                     events.push(Reverse((at + latency / 2, Event::Arrives(ticket.number, latency))));
                     report.crowd = report.crowd.max(under_way.len());
                 }
+                Some(Hold::Reserving) => {}
                 Some(hold) => {
                     until = match hold {
                         Hold::Budget(at) => at,
