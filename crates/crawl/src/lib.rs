@@ -2,11 +2,16 @@
 //!
 //! Knows no streams, queues, tables or HCL: it turns a task into a request, and an answer into items and further tasks.
 
+mod incremental;
+mod page;
+mod path;
 mod plan;
 mod read;
 mod run;
+mod select;
 pub mod spec;
 mod task;
+mod template;
 mod transport;
 
 pub use plan::{Output, RequestError, RunError, SpecError, Step};
