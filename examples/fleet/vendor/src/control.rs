@@ -46,8 +46,7 @@ pub(crate) async fn control(vendor: &Arc<Vendor>, request: Request<Incoming>) ->
         (&Method::GET, "/_vendor/readings") => readings(vendor),
         (&Method::POST, "/_vendor/change") => with(&body, |change: Change| vendor.change(&change)),
         (&Method::POST, "/_vendor/away") => with(&body, |away: Away| {
-            let vendor = Arc::clone(vendor);
-            tokio::spawn(async move { vendor.go_away(away.kind, Duration::from_secs_f64(away.seconds)).await });
+            tokio::spawn(vendor.go_away(away.kind, Duration::from_secs_f64(away.seconds)));
         }),
         (&Method::POST, "/_vendor/forget") => {
             vendor.mood().journal.clear();

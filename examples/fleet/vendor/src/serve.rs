@@ -63,7 +63,7 @@ impl Vendor {
     }
 
     /// Waits for the first call, and then for the first outage, if there is to be one.
-    async fn first_outage(&self) {
+    async fn first_outage(self: &Arc<Self>) {
         if !self.settings.outage.is_zero() {
             self.called.notified().await;
             self.env.sleep(self.settings.outage_after).await;

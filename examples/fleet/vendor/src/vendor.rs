@@ -75,11 +75,14 @@ impl Vendor {
         }))
     }
 
-    /// Goes away for a while.
-    pub async fn go_away(&self, kind: OutageKind, span: Duration) {
+    /// Goes away at once, and returns when it is back.
+    pub fn go_away(self: &Arc<Self>, kind: OutageKind, span: Duration) -> impl Future<Output = ()> + Send + use<> {
         self.away.send_replace(Some(kind));
-        self.env.sleep(span).await;
-        self.away.send_replace(None);
+        let vendor = Arc::clone(self);
+        async move {
+            vendor.env.sleep(span).await;
+            vendor.away.send_replace(None);
+        }
     }
 
     /// Changes what is given, from now on.
