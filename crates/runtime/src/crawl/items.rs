@@ -30,10 +30,12 @@ pub(super) struct Unknown {
 
 impl Unknown {
     fn note(&mut self, path: &str) {
-        match self.fields.get_mut(path) {
-            Some(count) => *count += 1,
-            None if self.fields.len() < UNKNOWN_NAMED_MAX => drop(self.fields.insert(path.to_owned(), 1)),
-            None => self.others += 1,
+        if let Some(count) = self.fields.get_mut(path) {
+            *count += 1;
+        } else if self.fields.len() < UNKNOWN_NAMED_MAX {
+            self.fields.insert(path.to_owned(), 1);
+        } else {
+            self.others += 1;
         }
     }
 
