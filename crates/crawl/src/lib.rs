@@ -6,7 +6,11 @@ pub mod http;
 mod plan;
 mod read;
 mod run;
+pub mod eta;
+pub mod progress;
+pub mod runs;
 pub mod spec;
+pub mod status;
 mod task;
 mod transport;
 
