@@ -2,10 +2,15 @@
 //!
 //! Knows no streams, queues, tables or HCL: it turns a task into a request, and an answer into items and further tasks.
 
+pub mod http;
 mod plan;
 mod read;
 mod run;
+pub mod eta;
+pub mod progress;
+pub mod runs;
 pub mod spec;
+pub mod status;
 mod task;
 mod transport;
 
