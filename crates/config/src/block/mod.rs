@@ -122,7 +122,9 @@ impl<'a> Attributes<'a> {
                 let hint = format!("write it without `=`: `{key} {{ ... }}`");
                 report.push(Diagnostic::error(message).at(self.key_place(attribute)).hint(hint));
             } else if !shape.attributes.contains(&key) {
-                let known = shape.attributes.iter().copied().chain(shape.blocks.iter().map(|inner| inner.kind));
+                let blocks = shape.blocks.iter().map(|inner| inner.kind);
+                let blocks = blocks.filter(|kind| !shape.attributes.contains(kind));
+                let known = shape.attributes.iter().copied().chain(blocks);
                 let hint = nearest::hint(key, known, "attributes here");
                 let message = format!("unknown attribute `{key}` in {self}");
                 report.push(Diagnostic::error(message).at(self.key_place(attribute)).hint(hint));
@@ -495,6 +497,11 @@ impl<'a> Attributes<'a> {
         // What is wrong with it is reported where it is read in earnest.
         match self.value(name, &mut Report::default()) {
             Some(Value { kind: Kind::Text(text), span }) => Some(vec![Spanned { value: text, span }]),
+            Some(value) if !matches!(value.kind, Kind::List(_)) => {
+                let hint = format!("such as `{name} = [{example}]`");
+                self.wrong_type(name, "a string or a list of strings", &value, &hint, report);
+                None
+            }
             _ => self.texts(name, example, report),
         }
     }
