@@ -4,6 +4,7 @@
 
 pub mod http;
 pub mod infer;
+pub mod recording;
 pub mod spec;
 mod task;
 mod transport;
