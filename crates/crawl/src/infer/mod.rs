@@ -2,9 +2,9 @@
 //!
 //!     items --Sample::add--> counts per field --Sample::schema--> Avro text, for review --Pin::parse--> Pin --fit--> items that encode
 //!
-//! A sample keeps counts, never values. What Avro can't say stands in attributes that Avro readers ignore: [`NAME`] on a field
-//! whose JSON name is no Avro name, [`JSON`] on a text that holds any JSON value. Invariant: an item of the sample, once it
-//! fits the pin that came of the sample, is a JSON object that Avro's JSON encoding takes as it is.
+//! A sample keeps counts, never values. A field whose JSON name is no Avro name has it in the attribute [`NAME`], which Avro's
+//! readers ignore. A text takes any value: texts as they are, and others as JSON. Invariant: an item of the sample, once it fits
+//! the pin that came of the sample, is a JSON object that the schema's encoder takes.
 //!
 //! ```
 //! use serde_json::json;
@@ -33,16 +33,14 @@ pub use sample::{Sample, Seen};
 
 /// The attribute of a field that holds its name in JSON.
 pub const NAME: &str = "weir_name";
-/// The attribute of a string type whose texts are JSON.
-pub const JSON: &str = "weir_json";
 
 /// Fields of the item itself; those that come later are left out, and named by [`Sample::left_out`].
 pub const COLUMNS_MAX: usize = 1000;
-/// Fields of an object inside an item; one with more is kept as JSON: its keys are data.
+/// Fields of an object inside an item; one with more becomes a text: its keys are data.
 pub const FIELDS_MAX: usize = 200;
-/// Objects and lists inside of each other; what is deeper is kept as JSON.
+/// Objects and lists inside of each other; what is deeper becomes a text.
 pub const DEPTH_MAX: usize = 8;
-/// Fields at all depths; from there on, objects with new fields are kept as JSON.
+/// Fields at all depths; from there on, objects with new fields become texts.
 pub const NODES_MAX: usize = 5000;
 /// Items of a sample, or objects in it, from which on a field that all of them have is required. What fewer show is no
 /// promise.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::name::legal;
-use super::{JSON, NAME, NAMED_MAX};
+use super::{NAME, NAMED_MAX};
 
 /// Types inside of types.
 const NESTING_MAX: usize = 256;
@@ -21,7 +21,7 @@ pub enum PinError {
     NoRecord(String),
 }
 
-/// A schema as far as items need it: which fields there are, what they are called, and which hold JSON as text.
+/// A schema as far as items need it: which fields there are, what they are called, and which are texts.
 ///
 /// Any Avro schema of a record is one, inferred or written by hand. What it says of types is the encoder's to check.
 #[derive(Debug)]
@@ -57,8 +57,8 @@ struct Field {
 enum Shape {
     /// As it is.
     Any,
-    /// Any JSON, as text.
-    Json,
+    /// Texts as they are, other values as JSON.
+    Text,
     Nullable(Box<Shape>),
     Record(usize),
     List(Box<Shape>),
@@ -79,7 +79,8 @@ impl Pin {
         }
     }
 
-    /// Makes an item fit: names become Avro's, what is kept as JSON becomes text, and what the pin lacks is left out and named.
+    /// Makes an item fit: names become Avro's, what stands where the pin has a text becomes one, and what the pin
+    /// lacks is left out and named.
     pub fn fit(&self, item: Value) -> Fitted {
         let mut new = New::default();
         let item = self.value(&Shape::Record(self.root), item, &Path::Root, &mut new);
@@ -90,7 +91,8 @@ impl Pin {
         match (shape, value) {
             (Shape::Nullable(_), Value::Null) => Value::Null,
             (Shape::Nullable(inner), value) => self.value(inner, value, path, new),
-            (Shape::Json, value) => Value::String(value.to_string()),
+            (Shape::Text, value @ (Value::String(_) | Value::Null)) => value,
+            (Shape::Text, value) => Value::String(value.to_string()),
             (Shape::Record(index), Value::Object(object)) => Value::Object(self.record(*index, object, path, new)),
             (Shape::List(inner), Value::Array(list)) => {
                 let path = Path::Item(path);
@@ -196,6 +198,9 @@ impl Compile {
     }
 
     fn named(&self, name: &str, namespace: &str) -> Shape {
+        if name == "string" {
+            return Shape::Text;
+        }
         let found = self.names.get(&qualified(name, namespace)).or_else(|| self.names.get(name));
         found.map_or(Shape::Any, |index| Shape::Record(*index))
     }
@@ -225,7 +230,6 @@ impl Compile {
             Value::String(word) if word == "map" => {
                 Ok(Shape::Map(Box::new(self.shape(inner("values")?, namespace, depth + 1)?)))
             }
-            Value::String(word) if word == "string" && object.get(JSON) == Some(&Value::Bool(true)) => Ok(Shape::Json),
             Value::String(word) => Ok(self.named(word, namespace)),
             nested => self.shape(nested, namespace, depth + 1),
         }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::name::{Names, legal};
 use super::sample::{Node, Sample, Seen};
-use super::{JSON, NAME, REQUIRED_FROM};
+use super::{NAME, REQUIRED_FROM};
 
 /// Names that no type may have.
 const PRIMITIVES: [&str; 8] = ["null", "boolean", "int", "long", "float", "double", "bytes", "string"];
@@ -23,8 +23,8 @@ enum Type {
     Micros,
     Record,
     List,
-    /// A text that holds JSON, and why.
-    Json(String),
+    /// A text that takes any value, and why.
+    Any(String),
 }
 
 impl Sample {
@@ -33,7 +33,7 @@ impl Sample {
     ///
     /// A field is required if all items have it and there are [`REQUIRED_FROM`] of them, or it is a key; else it may be null, and
     /// is null by default. Values of different types, and lists and objects that were never seen with something in
-    /// them, become texts that hold JSON. Times are such if all values are RFC 3339 with an offset.
+    /// them, become texts, which hold others' JSON. Times are such if all values are RFC 3339 with an offset.
     pub fn schema(&self, name: &str, keys: &[String]) -> String {
         let mut types = Names::without(&PRIMITIVES);
         let schema = record(&self.root, name, keys, Names::without(&RESERVED), &mut types);
@@ -62,24 +62,22 @@ fn resolve(node: &Node) -> Type {
     let met: Vec<&str> = kinds.iter().filter(|(count, _)| *count > 0).map(|(_, word)| *word).collect();
     let same = |count: u64| count == node.strings;
     match met[..] {
-        [] => Type::Json("seen as null alone".to_owned()),
+        [] => Type::Any("seen as null alone".to_owned()),
         ["booleans"] => Type::Boolean,
-        ["numbers"] if node.huge > 0 => Type::Json("seen as integers beyond 64 bits".to_owned()),
+        ["numbers"] if node.huge > 0 => Type::Any("seen as integers beyond 64 bits".to_owned()),
         ["numbers"] if node.doubles == 0 => Type::Long,
-        ["numbers"] if node.wide > 0 => {
-            Type::Json("seen as fractions, and as integers that a double rounds".to_owned())
-        }
+        ["numbers"] if node.wide > 0 => Type::Any("seen as fractions, and as integers that a double rounds".to_owned()),
         ["numbers"] => Type::Double,
         ["texts"] if same(node.dates) => Type::Date,
         ["texts"] if same(node.millis) => Type::Millis,
         ["texts"] if same(node.millis + node.micros) => Type::Micros,
         ["texts"] => Type::String,
-        ["objects"] | ["lists"] if node.closed.is_some() => Type::Json(node.closed.unwrap_or_default().to_owned()),
-        ["objects"] if node.fields.is_empty() => Type::Json("seen as an empty object alone".to_owned()),
+        ["objects"] | ["lists"] if node.closed.is_some() => Type::Any(node.closed.unwrap_or_default().to_owned()),
+        ["objects"] if node.fields.is_empty() => Type::Any("seen as an empty object alone".to_owned()),
         ["objects"] => Type::Record,
-        ["lists"] if node.items.is_none() => Type::Json("seen as an empty list alone".to_owned()),
+        ["lists"] if node.items.is_none() => Type::Any("seen as an empty list alone".to_owned()),
         ["lists"] => Type::List,
-        _ => Type::Json(format!("seen as {}", met.join(" and "))),
+        _ => Type::Any(format!("seen as {}", met.join(" and "))),
     }
 }
 
@@ -107,8 +105,8 @@ fn record(node: &Node, name: &str, keys: &[String], mut names: Names, types: &mu
         if given != *name {
             json[NAME] = json!(name);
         }
-        if let Type::Json(why) = resolve(field) {
-            json["doc"] = json!(format!("JSON: {why}"));
+        if let Type::Any(why) = resolve(field) {
+            json["doc"] = json!(format!("texts as they are, other values as JSON: {why}"));
         }
         json["type"] = if required { inner } else { json!(["null", inner]) };
         if !required {
@@ -130,7 +128,7 @@ fn plain(node: &Node, name: &str, types: &mut Names) -> Value {
         Type::Date => logical("int", "date"),
         Type::Millis => logical("long", "timestamp-millis"),
         Type::Micros => logical("long", "timestamp-micros"),
-        Type::Json(_) => json!({"type": "string", JSON: true}),
+        Type::Any(_) => json!("string"),
         Type::Record => record(node, name, &[], Names::default(), types),
         Type::List => {
             let items = node.items.as_deref().expect("a list that was seen with items");
@@ -158,7 +156,7 @@ fn describe(node: &Node, path: String, of: u64, seen: &mut Vec<Seen>) {
         Type::Micros => ("timestamp-micros", None),
         Type::Record => ("record", None),
         Type::List => ("array", None),
-        Type::Json(why) => ("string of JSON", Some(why)),
+        Type::Any(why) => ("string of any value", Some(why)),
     };
     let inside = note.is_none();
     let at = path.clone();
