@@ -9,9 +9,8 @@ use crate::Failure;
 use crate::path::Path;
 
 /// Names that lists of records go by.
-const RECORDS: [&str; 11] = [
-    "data", "items", "results", "entries", "records", "rows", "entities", "payload", "content", "objects", "values",
-];
+const RECORDS: [&str; 11] =
+    ["data", "items", "results", "entries", "records", "rows", "entities", "payload", "content", "objects", "values"];
 
 /// Names of what is about the answer, and no data.
 const NO_RECORDS: [&str; 9] =
@@ -19,8 +18,24 @@ const NO_RECORDS: [&str; 9] =
 
 /// Keys of answers that are nothing but an error.
 const ERROR_KEYS: [&str; 18] = [
-    "error", "errors", "fault", "message", "code", "status", "statuscode", "detail", "details", "title", "type",
-    "instance", "error_description", "error_code", "request_id", "requestid", "success", "extensions",
+    "error",
+    "errors",
+    "fault",
+    "message",
+    "code",
+    "status",
+    "statuscode",
+    "detail",
+    "details",
+    "title",
+    "type",
+    "instance",
+    "error_description",
+    "error_code",
+    "request_id",
+    "requestid",
+    "success",
+    "extensions",
 ];
 
 /// Levels of objects in which lists are looked for.
@@ -47,7 +62,8 @@ pub(crate) enum Selector {
 pub(crate) fn find(root: &Value) -> Result<Path, Failure> {
     let Value::Object(_) = root else { return Ok(Path::of_names(&[])) };
     let lists = lists(root);
-    let last = |path: &&Vec<&str>| path.last().is_some_and(|name| RECORDS.contains(&name.to_ascii_lowercase().as_str()));
+    let last =
+        |path: &&Vec<&str>| path.last().is_some_and(|name| RECORDS.contains(&name.to_ascii_lowercase().as_str()));
     let named: Vec<&Vec<&str>> = lists.iter().filter(last).collect();
     let candidates = if named.is_empty() { lists.iter().collect() } else { named };
     let least = candidates.iter().map(|path| path.len()).min().unwrap_or_default();
@@ -66,9 +82,8 @@ pub(crate) fn find(root: &Value) -> Result<Path, Failure> {
 pub(crate) fn is_error(root: &Value) -> bool {
     let Value::Object(map) = root else { return false };
     let told = |key: &str| map.get(key).is_some_and(|value| !is_nothing(value));
-    let known = |key: &String, value: &Value| {
-        value.is_null() || ERROR_KEYS.contains(&key.to_ascii_lowercase().as_str())
-    };
+    let known =
+        |key: &String, value: &Value| value.is_null() || ERROR_KEYS.contains(&key.to_ascii_lowercase().as_str());
     (told("error") || told("errors") || told("fault")) && map.iter().all(|(key, value)| known(key, value))
 }
 
@@ -113,7 +128,8 @@ pub(crate) fn describe(root: &Value) -> String {
         Value::Object(map) if map.is_empty() => "is an empty object".to_owned(),
         Value::Object(map) => {
             let keys: Vec<_> = map.keys().take(KEYS_SHOWN).map(|key| format!("`{}`", clip(key, 40))).collect();
-            let more = if map.len() > KEYS_SHOWN { format!(" and {} more", map.len() - KEYS_SHOWN) } else { String::new() };
+            let more =
+                if map.len() > KEYS_SHOWN { format!(" and {} more", map.len() - KEYS_SHOWN) } else { String::new() };
             format!("has {}{more}", keys.join(", "))
         }
         Value::Array(list) => format!("is a list of {}", list.len()),

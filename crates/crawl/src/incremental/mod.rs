@@ -218,10 +218,25 @@ mod tests {
     fn runs_begin_where_the_last_one_ended_less_the_lag() {
         let table = [
             (json!("2024-01-01T00:00:00Z"), None, None, Some(json!("2024-01-01T00:00:00Z"))),
-            (json!("2024-01-01T00:00:00Z"), Some(3600.0), Some(json!("2024-03-01T00:30:00Z")), Some(json!("2024-02-29T23:30:00Z"))),
-            (json!("2024-01-01T00:00:00Z"), Some(3600.0), Some(json!("2024-01-01T00:30:00Z")), Some(json!("2024-01-01T00:00:00Z"))),
+            (
+                json!("2024-01-01T00:00:00Z"),
+                Some(3600.0),
+                Some(json!("2024-03-01T00:30:00Z")),
+                Some(json!("2024-02-29T23:30:00Z")),
+            ),
+            (
+                json!("2024-01-01T00:00:00Z"),
+                Some(3600.0),
+                Some(json!("2024-01-01T00:30:00Z")),
+                Some(json!("2024-01-01T00:00:00Z")),
+            ),
             (json!("2024-01-01"), Some(3600.0), Some(json!("2024-03-01")), Some(json!("2024-02-29"))),
-            (json!("2024-01-01T00:00:00+02:00"), Some(1.0), Some(json!("2024-03-01T00:00:00+02:00")), Some(json!("2024-02-29T23:59:59+02:00"))),
+            (
+                json!("2024-01-01T00:00:00+02:00"),
+                Some(1.0),
+                Some(json!("2024-03-01T00:00:00+02:00")),
+                Some(json!("2024-02-29T23:59:59+02:00")),
+            ),
             (json!(0), Some(10.0), Some(json!(100)), Some(json!(90))),
             (json!(50), Some(100.0), Some(json!(100)), Some(json!(50))),
             (json!("0"), Some(10.0), Some(json!("100")), Some(json!("90"))),
@@ -239,7 +254,12 @@ mod tests {
     #[test]
     fn cursors_are_ordered_by_what_they_are() {
         let table = [
-            (json!("2024-01-01T00:00:00Z"), json!("2024-01-01T01:00:00+02:00"), json!("2024-01-01T00:00:00Z"), Some(Ordering::Less)),
+            (
+                json!("2024-01-01T00:00:00Z"),
+                json!("2024-01-01T01:00:00+02:00"),
+                json!("2024-01-01T00:00:00Z"),
+                Some(Ordering::Less),
+            ),
             (json!("2024-01-01"), json!("2024-01-02T00:00:00Z"), json!("2024-01-02"), Some(Ordering::Equal)),
             (json!("2024-01-01"), json!("soon"), json!("2024-01-02"), None),
             (json!(0), json!(9_007_199_254_740_993_u64), json!(9_007_199_254_740_992_u64), Some(Ordering::Greater)),

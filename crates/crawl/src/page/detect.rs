@@ -11,9 +11,24 @@ use crate::{Failure, PageState};
 
 /// Keys of the next page, in lower case and without `_`, `-`, `.` and `@`.
 const NEXT: [&str; 18] = [
-    "next", "nextpage", "nexturl", "nexturi", "nextlink", "nexthref", "nextpageurl", "nextpageuri", "nextpagelink",
-    "nextrecordsurl", "odatanextlink", "nextcursor", "nextpagecursor", "nextpagetoken", "nexttoken", "nextoffset",
-    "nextmarker", "nextcontinuationtoken",
+    "next",
+    "nextpage",
+    "nexturl",
+    "nexturi",
+    "nextlink",
+    "nexthref",
+    "nextpageurl",
+    "nextpageuri",
+    "nextpagelink",
+    "nextrecordsurl",
+    "odatanextlink",
+    "nextcursor",
+    "nextpagecursor",
+    "nextpagetoken",
+    "nexttoken",
+    "nextoffset",
+    "nextmarker",
+    "nextcontinuationtoken",
 ];
 
 /// Keys of links, in an object that says more about the next page.

@@ -7,8 +7,6 @@
 
 mod detect;
 mod link;
-#[cfg(test)]
-mod tests;
 
 use serde_json::Value;
 
@@ -121,10 +119,14 @@ impl Pager {
                 let from = match (cursor_path, cursor_header) {
                     (Some(_), Some(_)) => return Err("has `cursor_path` and `cursor_header`; one is enough".to_owned()),
                     (None, Some(header)) => CursorFrom::Header(header.clone()),
-                    (cursor, None) => CursorFrom::Body(path("cursor_path", cursor.as_deref().unwrap_or("cursors.next"))?),
+                    (cursor, None) => {
+                        CursorFrom::Body(path("cursor_path", cursor.as_deref().unwrap_or("cursors.next"))?)
+                    }
                 };
                 let to = match (cursor_param, cursor_body_path) {
-                    (Some(_), Some(_)) => return Err("has `cursor_param` and `cursor_body_path`; one is enough".to_owned()),
+                    (Some(_), Some(_)) => {
+                        return Err("has `cursor_param` and `cursor_body_path`; one is enough".to_owned());
+                    }
                     (None, Some(body)) => CursorTo::Body(names(path("cursor_body_path", body)?)?),
                     (param, None) => CursorTo::Param(param.clone().unwrap_or_else(|| "cursor".to_owned())),
                 };

@@ -162,7 +162,11 @@ fn tenant_template(text: &str, by_name: &HashMap<String, usize>, errors: &mut Er
         match slot {
             Slot::Field(field) if by_name.contains_key(&field.resource) => fields += 1,
             Slot::Field(field) => {
-                errors.crawl("tenant", format!("there is no resource `{}`", field.resource), like(&field.resource, by_name));
+                errors.crawl(
+                    "tenant",
+                    format!("there is no resource `{}`", field.resource),
+                    like(&field.resource, by_name),
+                );
                 return None;
             }
             other => {
@@ -521,7 +525,11 @@ impl At<'_> {
                     Some(at) => need(&mut self.needs, field, *at, wanted),
                     None => {
                         let hint = like(&field.resource, self.by_name);
-                        self.error(attribute, format!("{written}: there is no resource `{}`", field.resource), Some(&hint));
+                        self.error(
+                            attribute,
+                            format!("{written}: there is no resource `{}`", field.resource),
+                            Some(&hint),
+                        );
                     }
                 },
                 Slot::Param(name) if !self.crawl.params.iter().any(|(known, _)| known == name) => {
@@ -578,7 +586,8 @@ impl At<'_> {
         body: Option<&Body>,
     ) -> Option<Cursor> {
         let spec = self.spec.incremental.as_ref()?;
-        let in_path = path.into_iter().flat_map(|path| path.slots().chain(path.query.iter().flat_map(|(_, t)| t.slots())));
+        let in_path =
+            path.into_iter().flat_map(|path| path.slots().chain(path.query.iter().flat_map(|(_, t)| t.slots())));
         let in_pairs = params.iter().chain(headers).flat_map(|(_, template)| template.slots());
         let in_body = body.into_iter().flat_map(Body::slots).map(|(slot, _)| slot);
         let slots: Vec<&Slot> = in_path.chain(in_pairs).chain(in_body).collect();

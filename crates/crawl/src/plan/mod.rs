@@ -1,9 +1,11 @@
 //! A crawl, compiled: tasks become requests, answers become items and further tasks.
 //!
+//! ```text
 //!     Client, Crawl --compile--> Plan --roots--> tasks
 //!                                 |
 //!     task --request--> Request --(transport)--> Answer --read--> items, children, next page
 //!                                                     \--signal--> what the budget learns
+//! ```
 //!
 //! Invariants: everything that can be known to be wrong is refused by [`Plan::compile`]; a task carries all values that it
 //! and what hangs below it need, so that any process can call it; no value of the vendor's changes the shape of a path,
@@ -19,8 +21,6 @@ mod resource;
 mod roots;
 mod shape;
 mod signal;
-#[cfg(test)]
-mod tests;
 mod tree;
 
 use std::collections::{BTreeMap, HashMap};

@@ -147,7 +147,9 @@ fn refuse(text: &str) -> Result<(), String> {
         return Err(format!("`{text}` has a `#`, and what is behind it would not be sent; write `%23`"));
     }
     if text.contains(|c: char| c == '\\' || c.is_control() || c.is_whitespace()) {
-        return Err(format!("`{text}` has a space, a backslash or a control character; write them as `%20` and the like"));
+        return Err(format!(
+            "`{text}` has a space, a backslash or a control character; write them as `%20` and the like"
+        ));
     }
     Ok(())
 }

@@ -32,7 +32,12 @@ pub(super) fn parents(needs: &[Vec<usize>]) -> Vec<Result<Option<usize>, TreeErr
     found.into_iter().map(|parent| parent.unwrap_or(Ok(None))).collect()
 }
 
-fn visit(at: usize, needs: &[Vec<usize>], found: &mut [Option<Result<Option<usize>, TreeError>>], way: &mut Vec<usize>) {
+fn visit(
+    at: usize,
+    needs: &[Vec<usize>],
+    found: &mut [Option<Result<Option<usize>, TreeError>>],
+    way: &mut Vec<usize>,
+) {
     if found[at].is_some() {
         return;
     }
