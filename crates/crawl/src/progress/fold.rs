@@ -48,6 +48,8 @@ pub struct StepProgress {
     parent: Option<String>,
     counts: Counts,
     fan: Fan,
+    /// Calls, and how many of them led to a further page.
+    going: Fan,
     recent: Recent,
 }
 
@@ -149,6 +151,7 @@ impl RunProgress {
             let step = &mut self.steps[index];
             step.counts.add(&cell.counts);
             step.recent.add(at, cell.counts.calls());
+            step.going.add(cell.counts.done, cell.counts.further);
             all.add(&cell.counts);
             let (ended, made) = moved.entry(index).or_default();
             *ended += cell.counts.done + cell.counts.dead;
@@ -295,6 +298,11 @@ impl StepProgress {
     /// Returns calls of the resource above and tasks that they made, in batches of consecutive calls.
     pub fn fan(&self) -> &Fan {
         &self.fan
+    }
+
+    /// Returns calls and those that led to a further page, in batches of consecutive calls.
+    pub fn going(&self) -> &Fan {
+        &self.going
     }
 
     /// Returns calls per second over the last seconds.

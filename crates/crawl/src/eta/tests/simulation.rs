@@ -182,7 +182,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// Runs to the end, and calls `look` after each tick.
-    fn run(&mut self, rate: impl Fn(i64, u64) -> f64, mut look: impl FnMut(&Progress, i64, u64)) -> i64 {
+    fn run(&mut self, rate: impl Fn(i64, u64) -> f64, mut look: impl FnMut(&Progress, i64, u64, u64)) -> i64 {
         let (mut now, mut room, mut calls) = (0, 0.0, 0);
         loop {
             now += TICK_MS;
@@ -206,7 +206,7 @@ impl<'a> Simulation<'a> {
             }
             if !counted.is_empty() {
                 self.note(&Event::Counted(counted));
-                look(&self.progress, now, calls);
+                look(&self.progress, now, calls, self.flying.len() as u64);
             }
             if self.progress.open_tasks(1) == Some(0) {
                 self.note(&Event::Ended { run: 1, at: Timestamp(now), how: End::Complete });
@@ -269,7 +269,7 @@ fn samples(shape: Shape, seed: u64, weather: Weather, history: &[Run]) -> Vec<Sa
     let mut samples = Vec::new();
     let mut next = 0.1;
     let all = world.calls as f64 * 1.03;
-    let end = simulation.run(rate, |progress, now, calls| {
+    let end = simulation.run(rate, |progress, now, calls, in_flight| {
         let part = calls as f64 / all;
         if part < next {
             return;
@@ -280,7 +280,7 @@ fn samples(shape: Shape, seed: u64, weather: Weather, history: &[Run]) -> Vec<Sa
             _ => shape.rate,
         };
         let allowance = Between::exactly(allowed);
-        let supply = Supply { allowance: &allowance, retry_delay: RETRY_DELAY };
+        let supply = Supply { allowance: &allowance, retry_delay: RETRY_DELAY, in_flight };
         let run = progress.run(1).unwrap();
         let estimate = Estimator { prior: &prior, supply, now: Timestamp(now) }.run(run);
         samples.push(Sample {
@@ -302,7 +302,7 @@ fn samples(shape: Shape, seed: u64, weather: Weather, history: &[Run]) -> Vec<Sa
 fn earlier(shape: Shape, seed: u64) -> Run {
     let world = World::new(shape, seed, 1);
     let mut simulation = Simulation::new(&world, seed + 1);
-    let end = simulation.run(|_, _| shape.rate, |_, _, _| {});
+    let end = simulation.run(|_, _| shape.rate, |_, _, _, _| {});
     Run {
         number: 1,
         by: By::Hand,
