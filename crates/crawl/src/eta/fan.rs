@@ -79,20 +79,18 @@ fn shown(step: &StepProgress, above: &Counts) -> [Option<Shown>; 2] {
     let vague = mean.max(1.0).powi(2) * VAGUE_CALLS;
     let off = (counts.made_squares as f64 - calls * mean * mean).max(0.0);
     let single = (off + vague) / (calls - 1.0 + VAGUE_CALLS);
-    let alike = step.fan().design_effect(single);
-    let degrees = (step.fan().batches() as f64 - 1.0).max(3.0);
-    let student = degrees / (degrees - 2.0);
-    let of = |calls: u64, made: u64| {
+    let of = |index: usize, calls: u64, made: u64| {
+        let batches = &step.fans()[index];
+        let degrees = (batches.batches() as f64 - 1.0).max(3.0);
+        let (alike, student) = (batches.design_effect(single), degrees / (degrees - 2.0));
         (calls > 0).then_some(Shown { calls: calls as f64, made: made as f64, single, alike, student })
     };
-    let further: u64 = above.pages[1..].iter().map(|pages| pages.calls).sum();
-    let by_further = counts.made_by_further.min(counts.made);
-    let first = of((above.done + above.dead).saturating_sub(further), counts.made - by_further);
-    // Some further pages beside full first ones, as long as there are few.
+    let ([first, further], [by_first, by_further]) = (above.calls_by_page(), counts.made_by_page());
+    // Some full first pages beside the further ones, as long as these are few.
     let full = above.pages[0].went_on;
     let borrowed = full.min(2 * VAGUE_CALLS as u64);
     let like = counts.made_by_full as f64 * borrowed as f64 / full.max(1) as f64;
-    [first, of(further + borrowed, by_further + like.round() as u64)]
+    [of(0, first, by_first), of(1, further + borrowed, by_further + like.round() as u64)]
 }
 
 impl Shown {

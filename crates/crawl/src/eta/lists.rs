@@ -41,8 +41,6 @@ impl Lists {
     pub fn of(step: &StepProgress, prior: Option<&Counts>) -> Self {
         let counts = step.counts();
         let mut lists = Self::default();
-        let all = (counts.further as f64 + 0.5) / (counts.done as f64 + 1.0);
-        let alike = step.going().design_effect(all * (1.0 - all));
         for class in 0..PAGE_CLASSES {
             let pages = counts.pages[class];
             // Jeffreys' prior: half a call each way; an earlier run's calls count as theirs, up to a limit. Where the class
@@ -56,6 +54,7 @@ impl Lists {
             yes += pages.went_on as f64;
             no += pages.calls.saturating_sub(pages.went_on) as f64;
             let (share, calls) = ((yes / (yes + no)).min(SHARE_MAX), yes + no);
+            let alike = step.going()[class].design_effect(share * (1.0 - share));
             lists.shares[class] = (share, share * (1.0 - share) / (calls + 1.0) * alike);
         }
         lists.place(counts);

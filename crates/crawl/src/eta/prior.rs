@@ -54,10 +54,8 @@ impl<'a> Prior<'a> {
     pub(super) fn fan(&self, parent: &str, resource: &str) -> [Option<Known>; 2] {
         let of = |run: &Run| {
             let (above, below) = (run.counts.get(parent)?, run.counts.get(resource)?);
-            let further: u64 = above.pages[1..].iter().map(|pages| pages.calls).sum();
-            let first = (above.done + above.dead).saturating_sub(further);
-            let by_further = below.made_by_further.min(below.made);
-            Some([(first, below.made - by_further), (further, by_further)])
+            let ([first, further], [by_first, by_further]) = (above.calls_by_page(), below.made_by_page());
+            Some([(first, by_first), (further, by_further)])
         };
         let fans: Vec<[(u64, u64); 2]> = self.runs.iter().filter_map(|run| of(run)).collect();
         [0, 1].map(|index| {

@@ -123,6 +123,18 @@ impl Counts {
         self.answered + self.failed + self.throttled
     }
 
+    /// Returns how many tasks were called to their end: first pages, dead ones among them, and further pages.
+    pub fn calls_by_page(&self) -> [u64; 2] {
+        let further: u64 = self.pages[1..].iter().map(|pages| pages.calls).sum();
+        [(self.done + self.dead).saturating_sub(further), further]
+    }
+
+    /// Returns how many first pages were made by first pages of the resource above (and by the run's start), and how many by
+    /// further ones.
+    pub fn made_by_page(&self) -> [u64; 2] {
+        [self.made.saturating_sub(self.made_by_further), self.made_by_further]
+    }
+
     /// Adds what was counted elsewhere.
     pub fn add(&mut self, other: &Self) {
         self.made += other.made;
