@@ -9,6 +9,8 @@
 
 #![expect(dead_code, unused_imports, reason = "the engine is put together step by step")]
 
+mod items;
 mod marker;
+mod task;
 
 pub(crate) use self::marker::{End, Mark, Marker, RUN_KEY};
