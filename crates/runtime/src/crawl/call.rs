@@ -10,7 +10,6 @@
 //! Invariant: a task is done only by what is handed on, in one append; until then its message is leased, and comes again
 //! after a crash.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
@@ -37,13 +36,13 @@ pub(super) struct Done {
     pub counted: Counted,
     pub made: Vec<Made>,
     pub letters: Vec<Letter>,
-    /// Held until the outbox has it.
-    pub room: Option<OwnedSemaphorePermit>,
+    /// Of the answer, until the outbox has what was made of it.
+    pub _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Done {
     fn new(message: &Received, counted: Counted) -> Self {
-        Self { message: message.id, counted, made: Vec::new(), letters: Vec::new(), room: None }
+        Self { message: message.id, counted, made: Vec::new(), letters: Vec::new(), _room: None }
     }
 
     fn with(mut self, letter: Letter) -> Self {
@@ -94,14 +93,13 @@ impl Crew {
                 return Ok(Done::new(message, counted).with(letter));
             }
         };
-        if task.run != values.run {
-            if !letters::is_redriven(message) {
-                // Of a run that was ended: it is counted there.
-                return Ok(Done::new(message, counted));
-            }
-            // What was given up in an earlier run is worked off by the one that is under way.
-            task.run = values.run;
+        if letters::is_redriven(message) {
+            // What was given up, in whichever run, is worked off by the one that is under way, as if it had never failed.
+            (task.run, task.attempt) = (values.run, 0);
             counted.redriven(&task);
+        } else if task.run != values.run {
+            // Of a run that was ended: it is counted there.
+            return Ok(Done::new(message, counted));
         }
         if message.receive_count > RECEIVES_MAX {
             counted.dead_uncalled(&task);
@@ -150,7 +148,7 @@ impl Crew {
                 Read::Ignored { .. } => {
                     let latency = answer.as_ref().map_or(Duration::ZERO, |answer| answer.latency);
                     counted.answered(&task, Brought { latency, ..Brought::default() }, &[]);
-                    return Ok(Done { room, ..Done::new(message, counted) });
+                    return Ok(Done { _room: room, ..Done::new(message, counted) });
                 }
                 Read::Throttled(_) => {
                     counted.throttled(&task, 1);
@@ -175,7 +173,7 @@ impl Crew {
             counted.dead(&task);
             tracing::warn!(crawl = self.crawl, resource = task.resource, attempts = task.attempt + 1, %failure, "a task is a dead letter");
             let letter = letters::of_call(self, message, &task, &request, answer.as_ref(), failure.to_string());
-            return Ok(Done { room, ..Done::new(message, counted).with(letter) });
+            return Ok(Done { _room: room, ..Done::new(message, counted).with(letter) });
         }
     }
 
@@ -216,7 +214,7 @@ impl Crew {
         mut counted: Counted,
         room: Option<OwnedSemaphorePermit>,
     ) -> Done {
-        let mut done = Done { room, ..Done::new(message, Counted::new(counted.run, counted.at)) };
+        let mut done = Done { _room: room, ..Done::new(message, Counted::new(counted.run, counted.at)) };
         if let Some(form) = self.forms.get(&task.resource) {
             let (made, refused) = form.encode(&page.items);
             done.made = made;
