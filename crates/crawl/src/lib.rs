@@ -2,12 +2,14 @@
 //!
 //! Knows no streams, queues, tables or HCL: it turns a task into a request, and an answer into items and further tasks.
 
-pub mod http;
-mod plan;
-mod read;
-mod run;
 pub mod eta;
+pub mod http;
+pub mod infer;
+mod plan;
 pub mod progress;
+mod read;
+pub mod recording;
+mod run;
 pub mod runs;
 pub mod spec;
 pub mod status;

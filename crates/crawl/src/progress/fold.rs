@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use weir_types::{SequenceNumber, Timestamp};
 
 use super::counts::{Counts, Totals};
+use super::delivered::Delivered;
 use super::event::{Cell, End, Event, Step};
 use super::fan::Fan;
 use super::rate::Recent;
@@ -35,6 +36,7 @@ pub struct RunProgress {
     cursor_count: usize,
     cursors_left_out: u64,
     recent: Recent,
+    delivered: Delivered,
     /// When the last event was counted.
     last_at: Timestamp,
 }
@@ -141,13 +143,13 @@ impl RunProgress {
         self.last_at = self.last_at.max(at);
         // By step: tasks that were answered or died, and tasks that were made.
         let mut moved = BTreeMap::<usize, (u64, u64)>::new();
-        let mut calls = 0;
+        let mut all = Counts::default();
         for cell in cells {
             let index = self.step(&cell.resource);
             let step = &mut self.steps[index];
             step.counts.add(&cell.counts);
             step.recent.add(at, cell.counts.calls());
-            calls += cell.counts.calls();
+            all.add(&cell.counts);
             let (ended, made) = moved.entry(index).or_default();
             *ended += cell.counts.done + cell.counts.dead;
             *made += cell.counts.made;
@@ -156,7 +158,10 @@ impl RunProgress {
                 self.raise(cell, value);
             }
         }
-        self.recent.add(at, calls);
+        self.recent.add(at, all.calls());
+        if all.calls() > 0 {
+            self.delivered.add(at, &all);
+        }
         for index in 0..self.steps.len() {
             let parent = self.steps[index].parent.as_deref();
             let Some(parent) = parent.and_then(|parent| self.steps.iter().position(|step| step.resource == parent))
@@ -263,6 +268,11 @@ impl RunProgress {
     /// Returns calls per second over the last seconds.
     pub fn recent(&self) -> Recent {
         self.recent
+    }
+
+    /// Returns how fast calls came while the vendor answered.
+    pub fn delivered(&self) -> &Delivered {
+        &self.delivered
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod counts;
 mod cursor;
+mod delivered;
 mod event;
 mod fan;
 mod fold;
@@ -19,6 +20,7 @@ mod rate;
 mod snapshot;
 
 pub use counts::{Counts, PAGE_CLASSES, Pages, Totals, page_class};
+pub use delivered::{Delivered, Pace};
 pub use event::{Brought, Cell, Counted, End, Event, EventError, Further, Step};
 pub use fan::Fan;
 pub use fold::{Progress, RunProgress, StepProgress, TenantProgress};
