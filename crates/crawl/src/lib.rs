@@ -15,8 +15,6 @@ pub mod spec;
 pub mod status;
 mod task;
 mod transport;
-mod stub;
-pub use stub::*;
 
 pub use plan::{Output, RequestError, RunError, SpecError, Step};
 pub use read::{Failure, FieldProblem, Lost, PROBLEMS_MAX, Page, Problem, Read};

@@ -209,17 +209,18 @@ impl Crew {
         &self,
         message: &Received,
         task: &Task,
-        page: Page,
+        mut page: Page,
         latency: Duration,
         mut counted: Counted,
         room: Option<OwnedSemaphorePermit>,
     ) -> Done {
         let mut done = Done { _room: room, ..Done::new(message, Counted::new(counted.run, counted.at)) };
+        let items = page.items.len();
         if let Some(form) = self.forms.get(&task.resource) {
-            let (made, refused) = form.encode(&page.items);
-            done.made = made;
-            done.letters.extend(refused.into_iter().map(|(index, error)| {
-                letters::of_item(&self.env, &self.crawl, message, task, (index, &page.items[index]), error)
+            let encoded = form.encode(std::mem::take(&mut page.items));
+            done.made = encoded.made;
+            done.letters.extend(encoded.refused.into_iter().map(|(index, item, error)| {
+                letters::of_item(&self.env, &self.crawl, message, task, (index, &item), error)
             }));
         }
         if page.problems_count > 0 {
@@ -255,15 +256,14 @@ impl Crew {
         if bytes > MADE_BYTES_MAX {
             counted.dead(task);
             let error = format!(
-                "the answer's {} items and {} tasks take {bytes} bytes, and {MADE_BYTES_MAX} are stored at once: ask for smaller \
+                "the answer's {items} items and {} tasks take {bytes} bytes, and {MADE_BYTES_MAX} are stored at once: ask for smaller \
                  pages, by the parameter that the vendor has for it (`limit` of an offset paginator, or one in `params`)",
-                page.items.len(),
                 children.len(),
             );
             let letter = letters::of_task(&self.env, &self.crawl, message, Cause::CallFailed, error);
             return Done { made: Vec::new(), letters: vec![letter], counted, ..done };
         }
-        let brought = Brought { items: page.items.len() as u64, further, cursor: page.largest.as_ref(), latency };
+        let brought = Brought { items: items as u64, further, cursor: page.largest.as_ref(), latency };
         counted.answered(task, brought, &children);
         Done { counted, ..done }
     }

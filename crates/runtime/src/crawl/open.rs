@@ -110,7 +110,11 @@ impl OpenCrawl {
             if matches!(output.to, To::Table(_)) {
                 register(&plan, &output.resource, &schema, around).await?;
             }
-            forms.insert(output.resource.clone(), Form::new(&output.resource, schema));
+            let form = Form::new(&output.resource, schema).map_err(|error| StartError::Crawl {
+                crawl: plan.name.clone(),
+                reason: format!("the schema of resource `{}`: {}", output.resource, crate::pipeline::chain(&error)),
+            })?;
+            forms.insert(output.resource.clone(), form);
         }
         let unpinned = (!unpinned.is_empty()).then(|| {
             let names = unpinned.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
