@@ -3,6 +3,7 @@
 //! Knows no streams, queues, tables or HCL: it turns a task into a request, and an answer into items and further tasks.
 
 pub mod http;
+pub mod import;
 pub mod infer;
 pub mod recording;
 pub mod spec;
