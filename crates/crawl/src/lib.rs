@@ -2,13 +2,23 @@
 //!
 //! Knows no streams, queues, tables or HCL: it turns a task into a request, and an answer into items and further tasks.
 
+pub mod eta;
 pub mod http;
 pub mod import;
 pub mod infer;
+mod plan;
+pub mod progress;
+mod read;
 pub mod recording;
+mod run;
+pub mod runs;
 pub mod spec;
+pub mod status;
 mod task;
 mod transport;
 
+pub use plan::{Output, RequestError, RunError, SpecError, Step};
+pub use read::{Failure, FieldProblem, Lost, PROBLEMS_MAX, Page, Problem, Read};
+pub use run::RunValues;
 pub use task::{PageState, Task};
 pub use transport::{Answer, Method, Request, Transport, TransportError};
