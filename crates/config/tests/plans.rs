@@ -1,7 +1,11 @@
 //! What a good configuration becomes.
 #![expect(clippy::unwrap_used, reason = "only tests are here, and a failure is theirs")]
 
+#[path = "plans/crawls.rs"]
+mod crawls;
 mod folder;
+#[path = "plans/imports.rs"]
+mod imports;
 #[path = "plans/orders.rs"]
 mod orders;
 #[path = "plans/rollups.rs"]
