@@ -6,6 +6,9 @@ use super::*;
 use crate::spec::{Action, ResponseAction};
 use crate::{Method, TransportError};
 
+/// An answer's headers, as tables have them.
+type Headers = &'static [(&'static str, &'static str)];
+
 fn verdict(read: &Read) -> String {
     match read {
         Read::Data(page) => format!("data {}", page.items.len()),
@@ -32,7 +35,7 @@ fn selecting() -> Resource {
 #[test]
 fn statuses_mean_what_http_says() {
     let ok = br#"{"items": [1]}"#;
-    let table: [(u16, &[(&str, &str)], &str); 24] = [
+    let table: [(u16, Headers, &str); 24] = [
         (200, &[], "data 1"),
         (201, &[], "data 1"),
         (202, &[], "retry: status 202"),

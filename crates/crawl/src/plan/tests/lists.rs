@@ -65,7 +65,8 @@ impl Vendor {
                 cursor_body_path: body.map(str::to_owned),
                 has_more_path: more.map(str::to_owned),
             };
-        let total_path = (self.total != Total::Absent || self.items.len() % 2 == 0).then(|| "total".to_owned());
+        let total_path =
+            (self.total != Total::Absent || self.items.len().is_multiple_of(2)).then(|| "total".to_owned());
         Some(match self.style {
             Style::HeaderLink => Paginator::HeaderLink { rel: "next".to_owned() },
             Style::JsonLink | Style::RelativeLink => Paginator::JsonLink { next_url_path: "paging.next".to_owned() },
@@ -95,7 +96,7 @@ impl Vendor {
 
     /// Where a page ends that begins at an item.
     fn end_of(&self, from: u64, page: u64, limit: u64) -> u64 {
-        let size = if self.short > 0 && page % self.short == self.short - 1 { 1 } else { self.cap.min(limit) };
+        let size = if self.short > 0 && (page + 1).is_multiple_of(self.short) { 1 } else { self.cap.min(limit) };
         (from + size).min(self.items.len() as u64)
     }
 
@@ -130,7 +131,7 @@ impl Vendor {
                 headers.push(("link", format!("<{link}>; rel=\"next\"")));
             }
             Style::JsonLink | Style::Auto(AutoStyle::NestedLink) => {
-                body["paging"] = json!({"next": more.then_some(link)})
+                body["paging"] = json!({"next": more.then_some(link)});
             }
             Style::RelativeLink => body["paging"] = json!({"next": more.then(|| format!("?from={end}"))}),
             Style::Auto(AutoStyle::JsonLink) if more => body["next"] = json!(link),
