@@ -160,10 +160,24 @@ fn incremental_starts_are_sent_and_left_out_where_there_is_none() {
     );
     let starts = BTreeMap::from([("a".to_owned(), BTreeMap::from([(String::new(), json!("2024-02-01T00:01:00Z"))]))]);
     let next = RunValues { starts, ..run() };
-    let request = first.request(&root(&first), &next).unwrap();
+    let request = first.request(&first.roots(&next)[0], &next).unwrap();
     assert!(request.url.as_str().contains("since=2024-02-01T00%3A00%3A00Z"), "{}", request.url);
     let open = plan_of(vec![resource(Value::Null)]);
     assert_eq!(url(&open, &root(&open)), "https://vendor.example/v1/a?until=2024-02-29T23%3A59%3A59Z");
+}
+
+#[test]
+fn a_task_that_is_redriven_in_a_later_run_asks_from_where_its_own_did() {
+    let events = Resource {
+        incremental: Some(incremental("at", json!(0))),
+        ..Resource::new("event", "/{resources.group.id}/events")
+    };
+    let plan = plan_of(vec![Resource::new("group", "/groups"), events]);
+    let starts = |at: u64| BTreeMap::from([("event".to_owned(), BTreeMap::from([(String::new(), json!(at))]))]);
+    let (then, now) = (RunValues { starts: starts(50), ..run() }, RunValues { starts: starts(70), ..run() });
+    let groups = data(plan.read(&root(&plan), &then, &answer(&json!([{"id": 1}]))));
+    let task = Task { run: 8, ..groups.children[0].clone() };
+    assert_eq!(plan.request(&task, &now).unwrap().url.as_str(), "https://vendor.example/v1/1/events?since=50");
 }
 
 #[test]
