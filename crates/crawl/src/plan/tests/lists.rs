@@ -222,6 +222,14 @@ proptest! {
         let (found, calls) = walk(&plan, |request| vendor.answer(request)).map_err(TestCaseError::fail)?;
         prop_assert_eq!(&found, &vendor.items);
         prop_assert!(calls <= count + 2, "{} calls", calls);
+        let size = match vendor.style {
+            Style::PageNumber { .. } => Some(cap),
+            Style::Offset if short == 0 => Some(cap.min(5)),
+            _ => None,
+        };
+        if let (Some(size), Total::Told | Total::Text) = (size, total) {
+            prop_assert_eq!(calls, count.div_ceil(size).max(1), "a known end costs no call more");
+        }
     }
 }
 
