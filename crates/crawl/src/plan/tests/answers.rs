@@ -142,7 +142,7 @@ fn response_actions_come_first() {
     };
     let table: [(u16, &[u8], &str); 7] = [
         (200, br#"{"items": [1]}"#, "data 1"),
-        (200, br#"{"items": ["not yet"]}"#, "retry: status 200 is `retry` by the resource's `response_actions`"),
+        (200, br#"{"items": ["not yet"]}"#, "retry: status 200 is `retry` by the resource's `response_action`"),
         (200, br#"{"items": ["quota"]}"#, "throttled: status 200 is `throttle`"),
         (400, b"quota", "throttled: status 400 is `throttle`"),
         (404, b"gone", "ignored 404"),

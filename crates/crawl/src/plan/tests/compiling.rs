@@ -62,7 +62,7 @@ fn each_mistake_is_refused_at_its_attribute() {
         ("incremental", |r| r.incremental = Some(Incremental { start_param: None, ..incremental("a", json!(0)) })),
         ("attempts", |r| r.attempts = 0),
         ("pages_max", |r| r.pages_max = 0),
-        ("response_actions", |r| {
+        ("response_action", |r| {
             r.response_actions = vec![ResponseAction { status_code: None, content: None, action: Action::Ignore }];
         }),
     ];
@@ -149,8 +149,8 @@ fn tenants_are_checked() {
         ..Crawl::new("test", resources)
     };
     let attributes = |crawl: &Crawl| errors(crawl).iter().map(|error| error.attribute).collect::<Vec<_>>();
-    assert_eq!(attributes(&of(vec![tenant("a", 0, &[])], None, fleet())), ["tenants"]);
-    assert_eq!(attributes(&of(vec![tenant("a", 1, &[]), tenant("a", 1, &[])], None, fleet())), ["tenants"]);
+    assert_eq!(attributes(&of(vec![tenant("a", 0, &[])], None, fleet())), ["tenant"]);
+    assert_eq!(attributes(&of(vec![tenant("a", 1, &[]), tenant("a", 1, &[])], None, fleet())), ["tenant"]);
     assert_eq!(attributes(&of(vec![], Some("{resources.grop.id}"), fleet())), ["tenant"]);
     assert_eq!(attributes(&of(vec![], Some("everyone"), fleet())), ["tenant"]);
     assert_eq!(attributes(&of(vec![], Some("{resources.group.customer}"), fleet())), [] as [&str; 0]);
