@@ -100,7 +100,7 @@ impl<'a> Estimator<'a> {
     pub fn tenant(&self, run: &RunProgress, tenant: &TenantProgress, share: Supply<'a>) -> Eta {
         let remaining = Remaining::of(run, self.prior);
         let all = remaining.all();
-        let mean = remaining.from_open(tenant.open());
+        let mean = remaining.of_open(tenant.open());
         let sure = tenant.totals().waiting as f64;
         // A tenant's tasks are as uncertain as the run's, and more so the fewer they are.
         let relative =
@@ -149,7 +149,7 @@ impl Tail {
             let waits = delay * (f64::from(*times).exp2() - 1.0);
             (rate * waits).max(1.0) * share.powi(*times) > 0.05
         });
-        let times = f64::from(chains.last().unwrap_or(1));
+        let times = f64::from(chains.max().unwrap_or(1));
         Self { likely: latency + fails * delay, max: latency * (depth + 2.0) * 2.0 + delay * (times.exp2() - 1.0) }
     }
 }
