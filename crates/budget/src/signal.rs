@@ -40,3 +40,20 @@ pub struct Signal {
     /// What its headers say.
     pub limits: Option<LimitHeaders>,
 }
+
+impl Signal {
+    /// An outcome of which nothing else is known.
+    pub fn of(outcome: Outcome) -> Self {
+        Self { outcome, latency: None, retry_after: None, limits: None }
+    }
+}
+
+/// What the budget makes of a call's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// The vendor is down as far as can be known: a failure of this call is the vendor's, and uses up no attempt of its task.
+    ///
+    /// Never for a call that was answered. No longer after six hours without an answer: a task on which a vendor always fails looks like
+    /// a vendor that is down when no other task is left, and must come to an end.
+    pub vendor_down: bool,
+}

@@ -1,5 +1,5 @@
 //! Evaluates expressions: literals, lists, maps, `var.x`, references to blocks, templates, conditions, and the calls
-//! `env("X")` and `secret("X")`.
+//! `env("X")` and `secret("X")`, and those that make credentials of secrets: `bearer(...)`, `api_key(...)`, `basic(...)`.
 //!
 //! Evaluated here rather than by `hcl-rs`, whose errors don't say where. Only the branch of a conditional that is
 //! chosen is evaluated, and the right side of `&&` and `||` only if it matters. Expressions nest at most as deep as the
@@ -19,7 +19,7 @@ use hcl_edit::template::{Element, Strip, Template};
 use crate::block::{KINDS, KINDS_LATER};
 use crate::diagnostic::Report;
 use crate::limits::{ELEMENTS_MAX, TEXT_BYTES_MAX};
-use crate::value::{Kind, Secret, Value};
+use crate::value::{CredentialForm, Credentials, Kind, Secret, Value};
 use crate::{Diagnostic, Inputs, Place, SECRET_PREFIX, Source, nearest};
 
 const UNDERSTOOD: &str = "values are strings, numbers, booleans, lists, `var.NAME`, references such as `stream.NAME`, conditions `a == b ? x : y`, and the calls `env(\"NAME\")` and `secret(\"NAME\")`";
@@ -254,9 +254,15 @@ impl Evaluator<'_> {
 
     fn call(&self, call: &FuncCall, span: &Range<usize>, report: &mut Report) -> Result<Kind, Box<Diagnostic>> {
         let name = call.name.name.as_str();
+        if let Some(form) = CredentialForm::ALL.into_iter().find(|form| form.name() == name)
+            && !call.name.is_namespaced()
+        {
+            return self.credentials(form, call, span, report);
+        }
         if call.name.is_namespaced() || !["env", "secret"].contains(&name) {
             let span = call.name.name.span().unwrap_or_else(|| span.clone());
-            let hint = nearest::hint(name, ["env", "secret"], "functions of a configuration");
+            let known = ["env", "secret"].into_iter().chain(CredentialForm::ALL.map(CredentialForm::name));
+            let hint = nearest::hint(name, known, "functions of a configuration");
             return Err(self.error(&span, format!("unknown function `{name}`")).with_hint(hint));
         }
         let (1, Some(argument), false) = (call.args.len(), call.args.get(0), call.args.expand_final()) else {
@@ -287,6 +293,26 @@ impl Evaluator<'_> {
                 "set it, such as with `export {variable}=...`, or declare a variable with a default"
             ))),
         }
+    }
+
+    /// Keeps what credentials are made of; whoever may hold them looks at it.
+    fn credentials(
+        &self,
+        form: CredentialForm,
+        call: &FuncCall,
+        span: &Range<usize>,
+        report: &mut Report,
+    ) -> Result<Kind, Box<Diagnostic>> {
+        if call.args.expand_final() {
+            let message = format!("the arguments of `{}` can't be expanded", form.name());
+            return Err(self.error(span, message).with_hint(format!("write `{}`", form.example())));
+        }
+        self.check_elements(call.args.len(), span)?;
+        let arguments: Vec<Value> = call.args.iter().map(|argument| self.value(argument, report)).collect();
+        if arguments.iter().any(|argument| matches!(argument.kind, Kind::Unknown)) {
+            return Ok(Kind::Unknown);
+        }
+        Ok(Kind::Credentials(Credentials { form, arguments }))
     }
 
     fn traversal(&self, traversal: &Traversal, span: &Range<usize>) -> Result<Kind, Box<Diagnostic>> {

@@ -11,8 +11,8 @@ use hcl_edit::structure::{Block, Structure};
 use weir_types::TableName;
 
 use crate::block::{
-    Attributes, KINDS, KINDS_LATER, Shape, archive, files as files_block, function, lookup, noun, queue, rollup,
-    schedule, stream, table, variable,
+    Attributes, KINDS, KINDS_LATER, Shape, api, archive, crawl, files as files_block, function, lookup, noun, queue,
+    rollup, schedule, stream, table, variable,
 };
 use crate::diagnostic::Report;
 use crate::eval::{Evaluator, Scope};
@@ -20,6 +20,7 @@ use crate::files::Parsed;
 use crate::limits::BLOCKS_MAX;
 use crate::{Diagnostic, Inputs, Place, Plan, Source, files, flow, nearest};
 
+mod unpinned;
 mod unused;
 
 /// Blocks of one kind by name; `None` for those that were refused.
@@ -216,6 +217,13 @@ fn check(dir: &Path, inputs: &Inputs, blocks: &Blocks<'_>, report: &mut Report) 
     let lookups: Known<_> = of_kind("lookup", declared, report, |declared, name, report| {
         lookup::read(&declared.open(&scope, &lookup::SHAPE, report), name, dir, inputs, report)
     });
+    let apis: Known<_> = of_kind("api", declared, report, |declared, name, report| {
+        api::read(&declared.open(&scope, &api::SHAPE, report), name, report)
+    });
+    let around = crawl::Around { dir, names: &names, streams: &streams, apis: &apis };
+    let crawls: Known<crawl::Flow> = of_kind("crawl", declared, report, |declared, name, report| {
+        Some(crawl::read(&declared.open(&scope, &crawl::SHAPE, report), name, &around, report))
+    });
     let around = function::Around {
         dir,
         names: &names,
@@ -224,13 +232,15 @@ fn check(dir: &Path, inputs: &Inputs, blocks: &Blocks<'_>, report: &mut Report) 
         schedules: &schedules,
         files: &files,
         lookups: &lookups,
+        apis: &apis,
     };
     let functions: Known<function::Flow> = of_kind("function", declared, report, |declared, name, report| {
         Some(function::read(&declared.open(&scope, &function::SHAPE, report), name, &around, report))
     });
     flow::check(&functions, &queues, report);
     archive::check(&streams, report);
-    let around = table::Around { names: &names, streams: &streams, files: &files, functions: &functions };
+    let around =
+        table::Around { names: &names, streams: &streams, files: &files, functions: &functions, crawls: &crawls };
     let mut rollups = Vec::new();
     let mut tables: Known<_> = of_kind("table", declared, report, |declared, name, report| {
         let block = declared.open(&scope, &table::SHAPE, report);
@@ -243,19 +253,24 @@ fn check(dir: &Path, inputs: &Inputs, blocks: &Blocks<'_>, report: &mut Report) 
     let around = rollup::Around { dir, tables: &around, lookups: &lookups };
     rollup::read(rollups, &around, &mut tables, report);
     if !report.has_errors() {
+        unpinned::leave_out(&crawls, declared, &mut tables, report);
         let mut lost = Lost { dir, report };
         lost.tell("stream", &streams);
         lost.tell("files", &files);
         lost.tell("schedule", &schedules);
         lost.tell("queue", &queues);
         lost.tell("lookup", &lookups);
+        lost.tell("api", &apis);
+        let unplanned = crawls.iter().filter(|(_, flow)| flow.as_ref().is_none_or(|flow| flow.plan.is_none()));
+        unplanned.for_each(|(name, _)| lost.one("crawl", name));
         lost.tell("table", &tables);
         let unplanned = functions.iter().filter(|(_, flow)| flow.as_ref().is_none_or(|flow| flow.plan.is_none()));
         unplanned.for_each(|(name, _)| lost.one("function", name));
     }
     // What is used can't be told where something was refused.
     if !report.has_errors() {
-        unused::check(&scope, declared, &functions, &tables, report);
+        let around = unused::Around { functions: &functions, tables: &tables, crawls: &crawls };
+        unused::check(&scope, declared, &around, report);
     }
     Plan {
         streams: streams.into_values().flatten().map(|plan| (plan.name.clone(), plan)).collect(),
@@ -270,8 +285,13 @@ fn check(dir: &Path, inputs: &Inputs, blocks: &Blocks<'_>, report: &mut Report) 
             .map(|plan| (plan.name.clone(), plan))
             .collect(),
         tables: tables.into_values().flatten().map(|plan| (plan.name.clone(), plan)).collect(),
-        apis: BTreeMap::new(),
-        crawls: BTreeMap::new(),
+        apis: apis.into_values().flatten().map(|plan| (plan.name.clone(), plan)).collect(),
+        crawls: crawls
+            .into_values()
+            .flatten()
+            .filter_map(|flow| flow.plan)
+            .map(|plan| (plan.name.clone(), plan))
+            .collect(),
         variables,
         warnings: Vec::new(),
     }

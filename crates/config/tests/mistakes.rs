@@ -6,6 +6,8 @@
 mod archives;
 #[path = "mistakes/arrivals.rs"]
 mod arrivals;
+#[path = "mistakes/crawls.rs"]
+mod crawls;
 mod folder;
 #[path = "mistakes/handlers.rs"]
 mod handlers;

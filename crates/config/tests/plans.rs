@@ -1,6 +1,8 @@
 //! What a good configuration becomes.
 #![expect(clippy::unwrap_used, reason = "only tests are here, and a failure is theirs")]
 
+#[path = "plans/crawls.rs"]
+mod crawls;
 mod folder;
 #[path = "plans/orders.rs"]
 mod orders;

@@ -17,6 +17,13 @@ pub enum PageState {
     Offset(u64),
     /// At a page's number.
     Page(u64),
+    /// Behind a cursor whose parameter was found by looking at the answer that had it.
+    Found {
+        /// The parameter that it is sent back in.
+        param: String,
+        /// The cursor.
+        value: Value,
+    },
 }
 
 /// One call. Small: only the values that its own templates, and those of what hangs below it, need.

@@ -210,6 +210,15 @@ impl Queue {
         self.ask(|answer| Call::Purge { answer }).await
     }
 
+    /// Ends all leases: for a queue of one receiver that is gone. What it had can be received at once, with the receives that it
+    /// has; the old receipts do nothing any more once that happens.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub async fn take_back(&self) -> Result<(), QueueError> {
+        self.ask(|answer| Call::TakeBack { answer }).await
+    }
+
     /// Reads up to `max` messages in the order of their places, from a place on, without taking a lease. Their receipts do
     /// nothing, and their sequence number is the place where they lie now: one more is where to go on.
     ///

@@ -270,6 +270,14 @@ impl Turn {
         }
     }
 
+    /// Ends all leases now, whoever has them. Receives stay counted.
+    pub(crate) fn take_back_all(&mut self, state: &mut State) {
+        let (numbers, _) = state.sweep(0, u32::MAX, |entry| entry.phase == Phase::Leased);
+        if !numbers.is_empty() {
+            self.store(state, &Command::Hide { until: self.now, numbers });
+        }
+    }
+
     /// Takes ready messages for a move; those that are not ready any more are passed over.
     pub(crate) fn take_for_move(&mut self, state: &mut State, numbers: &[u64]) -> Vec<Taken> {
         let ready = |number: &u64| {

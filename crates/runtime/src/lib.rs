@@ -14,6 +14,7 @@
 
 mod archive;
 mod compaction;
+mod crawl;
 mod dead;
 mod door;
 mod exhausted;

@@ -234,7 +234,8 @@ impl Schema {
         &self.0.nodes[id.index()]
     }
 
-    pub(crate) fn root_id(&self) -> NodeId {
+    /// Returns the root's id.
+    pub fn root_id(&self) -> NodeId {
         self.0.root
     }
 

@@ -378,6 +378,49 @@ pub enum ReplaceError {
     Commit(#[from] CommitError),
 }
 
+/// Why gathered rows were not taken over, or a table not cleared.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeOverError {
+    /// There is nothing to take from.
+    #[error("table `{table}` has no table aside that is open: open it first")]
+    NoAside {
+        /// The table.
+        table: TableName,
+    },
+    /// Not all that was gathered is committed.
+    #[error("rows that were gathered for table `{table}` are not committed: commit them first")]
+    Uncommitted {
+        /// The table.
+        table: TableName,
+    },
+    /// Ids would have to be looked for in all that was gathered.
+    #[error(
+        "rows can't be added to table `{table}` all at once, since it is unique by id and has rows where they belong: take \
+         them instead of what it has, or append them as they come"
+    )]
+    Unique {
+        /// The table.
+        table: TableName,
+    },
+    /// The gathered rows have a column that the table has not, or not like this.
+    #[error("rows that were gathered for table `{table}` have column `{column}`, and the table has none like it")]
+    Column {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+    },
+    /// Files have to follow a change of columns first.
+    #[error(transparent)]
+    Batch(#[from] AppendError),
+    /// A data file could not be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The transaction failed, or is not known to have happened.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
 /// Why an audit came to no end.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {

@@ -52,6 +52,7 @@
 
 mod append;
 mod applications;
+mod aside;
 mod audit;
 mod buffer;
 mod cache;
@@ -89,6 +90,7 @@ mod scan;
 mod spec;
 mod statistics;
 mod table;
+mod take_over;
 mod time;
 mod transact;
 mod vacuum;
@@ -96,11 +98,12 @@ mod values;
 mod witness;
 mod writer;
 
+pub use aside::ASIDE_FOLDER;
 pub use audit::{Audit, FINDINGS_MAX, Finding, Known};
 pub use compact::{Due, Work};
 pub use error::{
     AppendError, AuditError, CommitError, CompactError, FileError, GrowError, OpenError, ReplaceError, ReshapeError,
-    VacuumError,
+    TakeOverError, VacuumError,
 };
 pub use evolution::{ColumnChange, ColumnPath, Evolution, Reshaping, Rewriting};
 pub use file::DataFile;
@@ -112,6 +115,7 @@ pub use partition::Partition;
 pub use place::{BUCKET_COLUMN, DAY_COLUMN, HOUR_COLUMN, Place};
 pub use spec::{Keep, PartitionBy, Rule, Spec, SpecError};
 pub use table::Table;
+pub use take_over::How;
 pub use vacuum::KEEP_MAX;
 pub use witness::{PlaceChange, Prepared, Witness, WitnessError};
 pub use writer::writer_properties;

@@ -308,6 +308,13 @@ impl Log {
         Ok(())
     }
 
+    /// Returns the address of a folder below the table's.
+    pub(crate) fn below(&self, folder: &str) -> Url {
+        let mut root = self.root.clone();
+        root.set_path(&format!("{}{folder}/", root.path()));
+        root
+    }
+
     /// Returns the table's folder, if it is a local one.
     pub(crate) fn local_folder(&self) -> Option<std::path::PathBuf> {
         (self.root.scheme() == "file").then(|| self.root.to_file_path().ok())?

@@ -24,7 +24,7 @@ use crate::log::{self, Contents, Log};
 use crate::place::Layout;
 use crate::reshape;
 use crate::spec::{PartitionBy, Spec};
-use crate::table::{Files, Opened, State, Table, Writing};
+use crate::table::{Files, Opened, Role, State, Table, Writing};
 use crate::witness::Witness;
 
 /// The version of what this module stores, of ids, and of filters.
@@ -34,6 +34,14 @@ const ID_KEY: &str = "weir.id.key";
 const UNIQUE_BY: &str = "weir.id.columns";
 const PARTITION_BY: &str = "weir.partition_by";
 const BUCKETS: &str = "weir.buckets";
+
+/// The key of the ids of a table that is made.
+#[derive(Clone, Copy)]
+pub(crate) enum NewKey {
+    Random,
+    /// Another table's: ids of both are the same.
+    Of([u8; 16]),
+}
 
 impl Table {
     /// Opens a table, and makes it at once if it is new, so that readers find it before its first row.
@@ -48,7 +56,7 @@ impl Table {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(spec: Spec, store: Arc<dyn ObjectStore>, root: Url, env: Env) -> Result<Self, OpenError> {
-        Self::open_with(spec, store, root, env, None).await
+        Self::open_with(spec, store, root, env, None, NewKey::Random).await
     }
 
     /// Opens a table whose commits of rows are told to a witness before they become durable: see [`Witness`].
@@ -62,7 +70,7 @@ impl Table {
         env: Env,
         witness: Arc<dyn Witness>,
     ) -> Result<Self, OpenError> {
-        Self::open_with(spec, store, root, env, Some(witness)).await
+        Self::open_with(spec, store, root, env, Some(witness), NewKey::Random).await
     }
 
     /// Says what opening a table with these settings would change; none if there is no table. Nothing is changed, and it may
@@ -95,12 +103,13 @@ impl Table {
         }))
     }
 
-    async fn open_with(
+    pub(crate) async fn open_with(
         spec: Spec,
         store: Arc<dyn ObjectStore>,
         root: Url,
         env: Env,
         witness: Option<Arc<dyn Witness>>,
+        new_key: NewKey,
     ) -> Result<Self, OpenError> {
         spec.validate()?;
         let (root, folder) = folder_of(&spec, root)?;
@@ -113,7 +122,10 @@ impl Table {
             Some(snapshot) => snapshot,
             None => {
                 let columns = columns::stored_schema(&spec.name, &spec.columns)?;
-                let key = (u128::from(env.random()) << 64) | u128::from(env.random());
+                let key = match new_key {
+                    NewKey::Random => (u128::from(env.random()) << 64) | u128::from(env.random()),
+                    NewKey::Of(key) => u128::from_be_bytes(key),
+                };
                 log.create(&columns, layout, properties(&spec, key)).await.map_err(failed)?
             }
         };
@@ -130,6 +142,10 @@ impl Table {
                 wants: partitioning(&spec.partition_by),
             });
         }
+        let role = match new_key {
+            NewKey::Random => Role::Own,
+            NewKey::Of(_) => Role::Aside,
+        };
         let hasher = Hasher::new(key);
         let scheme = scheme(&hasher, &spec).map_err(|source| failed(source.into()))?;
         let Contents { version, columns, files, positions, commits, changed, seen, .. } = contents;
@@ -150,7 +166,7 @@ impl Table {
         };
         let wants = spec.columns.clone();
         let table =
-            Self::assemble(Opened { spec, layout, hasher, scheme, log, store, folder, env, witness, writing, state });
+            Self::assemble(Opened { spec, layout, hasher, id_key: key, role, scheme, log, store, folder, env, witness, writing, state });
         if !table.plan_reshape()? {
             table.grow(wants).await?;
         }

@@ -179,7 +179,7 @@ impl Table {
     }
 
     /// Says per place what goes and what comes.
-    async fn changes(&self, old: &[Arc<DataFile>], new: &New) -> Result<Vec<PlaceChange>, FileError> {
+    pub(crate) async fn changes(&self, old: &[Arc<DataFile>], new: &New) -> Result<Vec<PlaceChange>, FileError> {
         let mut removed: BTreeMap<Place, Tally> = BTreeMap::new();
         // Nobody else is told.
         if self.witness.is_some() {
@@ -205,10 +205,11 @@ impl Table {
 }
 
 /// The new files.
-struct New {
-    adds: Arc<Vec<crate::log::Add>>,
-    places: BTreeMap<Place, Tally>,
-    _under_way: Vec<crate::output::UnderWay>,
+#[derive(Default)]
+pub(crate) struct New {
+    pub(crate) adds: Arc<Vec<crate::log::Add>>,
+    pub(crate) places: BTreeMap<Place, Tally>,
+    pub(crate) _under_way: Vec<crate::output::UnderWay>,
 }
 
 impl New {

@@ -53,6 +53,14 @@ impl Statistics {
         Self { columns }
     }
 
+    /// Reads them from the footer of a file that has the columns of `has`, for a table that has those of `columns`: of what
+    /// the file lacks nothing is known.
+    pub(crate) fn by_name(columns: &Schema, has: &Schema, metadata: &ParquetMetaData) -> Self {
+        let found = Self::of(has, metadata).columns;
+        let of = |field: &Arc<Field>| has.index_of(field.name()).ok().and_then(|index| found.get(index).cloned());
+        Self { columns: columns.fields().iter().map(|field| of(field).unwrap_or_default()).collect() }
+    }
+
     /// Returns the event times' range in microseconds.
     pub(crate) fn times(&self, schema: &Schema, column: &str) -> Option<(i64, i64)> {
         let index = schema.index_of(column).ok()?;

@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use delta_kernel::SnapshotRef;
@@ -43,6 +43,9 @@ pub struct Table {
     pub(crate) spec: Spec,
     pub(crate) layout: Layout,
     pub(crate) hasher: Hasher,
+    /// The key of the ids.
+    pub(crate) id_key: [u8; 16],
+    pub(crate) role: Role,
     /// What the filters of this table's files were made from: see [`crate::filter::SCHEME_KEY`].
     pub(crate) scheme: String,
     pub(crate) log: Log,
@@ -66,8 +69,19 @@ pub struct Table {
     pub(crate) held: Cache<Held>,
     pub(crate) values_key: [u8; 16],
     pub(crate) uploads: Uploads,
+    /// The table in which rows are gathered for this one, once it is open.
+    pub(crate) aside: OnceLock<Arc<Table>>,
     pub(crate) counters: Counters,
     pub(crate) witness: Option<Arc<dyn Witness>>,
+}
+
+/// What a table is to another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Nothing.
+    Own,
+    /// Its table aside: see [`crate::aside`].
+    Aside,
 }
 
 /// What a transaction needs and changes.
@@ -213,6 +227,8 @@ pub(crate) struct Opened {
     pub(crate) spec: Spec,
     pub(crate) layout: Layout,
     pub(crate) hasher: Hasher,
+    pub(crate) id_key: [u8; 16],
+    pub(crate) role: Role,
     pub(crate) scheme: String,
     pub(crate) log: Log,
     pub(crate) store: Arc<dyn ObjectStore>,
@@ -225,7 +241,7 @@ pub(crate) struct Opened {
 
 impl Table {
     pub(crate) fn assemble(opened: Opened) -> Self {
-        let Opened { spec, layout, hasher, scheme, log, store, folder, env, witness, writing, state } = opened;
+        let Opened { spec, layout, hasher, id_key, role, scheme, log, store, folder, env, witness, writing, state } = opened;
         Self {
             filters: Cache::new(spec.filter_cache_bytes),
             ids: Cache::new(spec.id_cache_bytes),
@@ -233,9 +249,12 @@ impl Table {
             held: Cache::new(spec.id_cache_bytes),
             values_key: ((u128::from(env.random()) << 64) | u128::from(env.random())).to_be_bytes(),
             uploads: Uploads::default(),
+            aside: OnceLock::new(),
             spec,
             layout,
             hasher,
+            id_key,
+            role,
             scheme,
             log,
             store,

@@ -19,10 +19,11 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 use object_store::path::Path;
 
+use crate::aside::ASIDE_FOLDER;
 use crate::error::VacuumError;
 use crate::local;
 use crate::outcome::Vacuumed;
-use crate::table::{Table, Written};
+use crate::table::{Role, Table, Writing, Written};
 
 /// The longest time for which replaced files can be kept: the Delta log forgets removed files after a week.
 pub const KEEP_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -37,6 +38,9 @@ impl Table {
     /// left, all only if older than `keep`. Never a file of the current version, or of a commit of this table that is
     /// under way.
     ///
+    /// It looks after the [table aside](Self::open_aside) too, if that is open; if it is not, its folder is left alone. Of a
+    /// table aside itself, it does nothing.
+    ///
     /// Ages are those that the store and the log tell, compared with this machine's clock. Views that are older than
     /// `keep` may find their files gone.
     ///
@@ -46,37 +50,43 @@ impl Table {
         if keep > KEEP_MAX {
             return Err(VacuumError::Keep { table: self.spec.name.clone(), keep });
         }
+        if self.role == Role::Aside {
+            // Its files may be the other table's: that one looks after both.
+            return Ok(Vacuumed::default());
+        }
         let _shared = self.merging.read().await;
         let cutoff = self.env.now().before(keep).0;
         let failed = |source| VacuumError::Store { table: self.spec.name.clone(), source };
         let log_failed = |source| VacuumError::Log { table: self.spec.name.clone(), source };
         let listed: Vec<ObjectMeta> = self.store.list(Some(&self.folder)).try_collect().await.map_err(failed)?;
-        let (data, log) = listed.into_iter().partition::<Vec<_>, _>(|object| !self.is_of_log(&object.location));
+        let (aside, own) = listed.into_iter().partition::<Vec<_>, _>(|object| self.is_aside(&object.location));
+        let (mut data, log) = own.into_iter().partition::<Vec<_>, _>(|object| !self.is_of_log(&object.location));
 
         let mut vacuumed = Vacuumed::default();
+        // Files go from the table aside to this one, never back: what is in neither when both are looked at in this order
+        // is in none.
+        let mut live = HashSet::new();
+        let mut outdated_aside = Vec::new();
+        match self.aside() {
+            Some(table) => {
+                let (files, log) = aside.into_iter().partition::<Vec<_>, _>(|object| !table.is_of_log(&object.location));
+                data.extend(files);
+                live = table.live_aside().await?;
+                outdated_aside = outdated(&log, cutoff);
+            }
+            // Nobody here knows what of it is somebody's.
+            None => live.extend(aside.into_iter().map(|object| object.location)),
+        }
         let staged;
-        let (snapshot, live) = {
+        let snapshot = {
             // While this is held no commit is between writing its files and naming them. What is written later was not
             // listed.
             let mut writing = self.writing.lock().await;
             self.resolve(&mut writing).await.map_err(|source| self.unresolved(source))?;
-            if writing.since_checkpoint >= CHECKPOINT_COMMITS {
-                let written = self.log.checkpoint(writing.snapshot.clone()).await;
-                writing.snapshot = written.map_err(log_failed)?;
-                writing.since_checkpoint = 0;
-                vacuumed.checkpoint = Some(writing.snapshot.version());
-            }
-            // Another process may have written a newer checkpoint: our snapshot must not need what lies before it.
-            if let Some(fresh) = self.log.load().await.map_err(log_failed)?
-                && fresh.version() == writing.snapshot.version()
-            {
-                writing.snapshot = fresh;
-            }
-            let mut live: HashSet<Path> = self.state().files.list().iter().map(|file| file.location.clone()).collect();
-            live.extend(writing.written.iter().flat_map(Written::all).map(|add| add.file.location.clone()));
-            live.extend(self.uploads.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+            vacuumed.checkpoint = self.renew_snapshot(&mut writing).await?;
+            live.extend(self.named(&writing));
             staged = self.staged(cutoff, &live).await;
-            (writing.snapshot.clone(), live)
+            writing.snapshot.clone()
         };
         let removed = self.log.removed_since(snapshot, cutoff).await;
         let removed = removed.map_err(log_failed)?;
@@ -93,10 +103,44 @@ impl Table {
         vacuumed.bytes = dead.iter().map(|object| object.size).sum();
         self.delete(dead).await?;
         vacuumed.files += delete_staged(staged).await;
-        let outdated = outdated(&log, cutoff);
+        let outdated = outdated(&log, cutoff).into_iter().chain(outdated_aside).collect::<Vec<_>>();
         vacuumed.log_files = outdated.len() as u64;
         self.delete(outdated).await?;
         Ok(vacuumed)
+    }
+
+    /// Returns what the log of the table aside names, or may be about to, and sees to it that the log can be shortened.
+    async fn live_aside(&self) -> Result<HashSet<Path>, VacuumError> {
+        let mut writing = self.writing.lock().await;
+        self.resolve(&mut writing).await.map_err(|source| self.unresolved(source))?;
+        self.renew_snapshot(&mut writing).await?;
+        Ok(self.named(&writing))
+    }
+
+    /// Writes a checkpoint if there was none for a while, and sees to it that the snapshot does not need what lies before
+    /// the newest one: another process may have written that. Returns the version of the one that was written.
+    async fn renew_snapshot(&self, writing: &mut Writing) -> Result<Option<u64>, VacuumError> {
+        let failed = |source| VacuumError::Log { table: self.spec.name.clone(), source };
+        let mut written = None;
+        if writing.since_checkpoint >= CHECKPOINT_COMMITS {
+            writing.snapshot = self.log.checkpoint(writing.snapshot.clone()).await.map_err(failed)?;
+            writing.since_checkpoint = 0;
+            written = Some(writing.snapshot.version());
+        }
+        if let Some(fresh) = self.log.load().await.map_err(failed)?
+            && fresh.version() == writing.snapshot.version()
+        {
+            writing.snapshot = fresh;
+        }
+        Ok(written)
+    }
+
+    /// Returns the files that the log names, or may be about to.
+    fn named(&self, writing: &Writing) -> HashSet<Path> {
+        let mut named: HashSet<Path> = self.state().files.list().iter().map(|file| file.location.clone()).collect();
+        named.extend(writing.written.iter().flat_map(Written::all).map(|add| add.file.location.clone()));
+        named.extend(self.uploads.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        named
     }
 
     /// Returns what writes to a local folder have left that were killed: files under names that listings leave out. No
@@ -119,6 +163,12 @@ impl Table {
             staged
         });
         found.await.unwrap_or_default()
+    }
+
+    fn is_aside(&self, path: &Path) -> bool {
+        path.prefix_match(&self.folder)
+            .and_then(|mut parts| parts.next())
+            .is_some_and(|part| part.as_ref() == ASIDE_FOLDER)
     }
 
     fn is_of_log(&self, path: &Path) -> bool {

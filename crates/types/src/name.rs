@@ -132,6 +132,13 @@ name!(
     CrawlName
 );
 
+impl TableName {
+    /// Returns the table in which a run's rows are gathered before a table takes them over: weir's own, hence the underscore.
+    pub fn of_run(table: &Self) -> Self {
+        Self(format!("_run-{table}"))
+    }
+}
+
 impl StreamName {
     /// Returns the stream that keeps what a function has made until its targets have taken it: weir's own, hence the
     /// underscore.

@@ -2,12 +2,16 @@
 //!
 //! One file per kind. Invariant: an attribute that a kind does not know is refused, never passed over.
 
+pub(crate) mod api;
 pub(crate) mod archive;
 mod compaction;
+pub(crate) mod crawl;
 pub(crate) mod files;
 pub(crate) mod function;
+mod json;
 mod location;
 pub(crate) mod lookup;
+mod paginator;
 pub(crate) mod queue;
 pub(crate) mod rollup;
 pub(crate) mod schedule;
@@ -30,11 +34,11 @@ use crate::value::{Kind, Value};
 use crate::{Diagnostic, Place, nearest};
 
 /// The kinds of blocks that this version runs.
-pub(crate) const KINDS: [&str; 8] = ["stream", "queue", "schedule", "files", "lookup", "function", "table", "variable"];
+pub(crate) const KINDS: [&str; 10] =
+    ["stream", "queue", "schedule", "files", "lookup", "api", "crawl", "function", "table", "variable"];
 
 /// The kinds that are weir's, and not this version's.
-pub(crate) const KINDS_LATER: [&str; 9] =
-    ["api", "crawl", "job", "alarm", "notify", "endpoint", "module", "archive", "locals"];
+pub(crate) const KINDS_LATER: [&str; 7] = ["job", "alarm", "notify", "endpoint", "module", "archive", "locals"];
 
 /// What a kind of block may hold.
 pub(crate) struct Shape {
@@ -48,8 +52,18 @@ pub(crate) struct Shape {
 /// A kind of block inside another.
 pub(crate) struct Inner {
     pub(crate) kind: &'static str,
-    /// Whether it has a name, and there may be several.
-    pub(crate) named: bool,
+    pub(crate) times: Times,
+}
+
+/// How often a block may stand inside another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Times {
+    /// Once, without a name.
+    Once,
+    /// Each with a name of its own.
+    Named,
+    /// Any number, without names.
+    Repeated,
 }
 
 /// Says what a block of the kind is called: `files` is a plural.
@@ -103,12 +117,14 @@ impl<'a> Attributes<'a> {
                 let message =
                     format!("attribute `{key}` of a {} is not yet supported by this version", noun(self.kind));
                 report.push(Diagnostic::error(message).at(self.key_place(attribute)).hint("remove it for now"));
-            } else if shape.blocks.iter().any(|inner| inner.kind == key) {
+            } else if !shape.attributes.contains(&key) && shape.blocks.iter().any(|inner| inner.kind == key) {
                 let message = format!("`{key}` of {self} is a block, and no attribute");
                 let hint = format!("write it without `=`: `{key} {{ ... }}`");
                 report.push(Diagnostic::error(message).at(self.key_place(attribute)).hint(hint));
             } else if !shape.attributes.contains(&key) {
-                let known = shape.attributes.iter().copied().chain(shape.blocks.iter().map(|inner| inner.kind));
+                let blocks = shape.blocks.iter().map(|inner| inner.kind);
+                let blocks = blocks.filter(|kind| !shape.attributes.contains(kind));
+                let known = shape.attributes.iter().copied().chain(blocks);
                 let hint = nearest::hint(key, known, "attributes here");
                 let message = format!("unknown attribute `{key}` in {self}");
                 report.push(Diagnostic::error(message).at(self.key_place(attribute)).hint(hint));
@@ -146,13 +162,14 @@ impl<'a> Attributes<'a> {
         let mut refuse = |span: Option<Range<usize>>, message: String, hint: String| {
             report.push(Diagnostic::error(message).at(self.place_of(span)).hint(hint));
         };
-        let name = match (known.named, inner.labels.as_slice()) {
-            (false, []) => "",
-            (false, [label, ..]) => {
+        let name = match (known.times, inner.labels.as_slice()) {
+            (Times::Repeated, []) => return,
+            (Times::Once, []) => "",
+            (Times::Once | Times::Repeated, [label, ..]) => {
                 let hint = format!("write `{kind} {{ ... }}`");
                 return refuse(label.span(), format!("the {kind} of {self} has no name"), hint);
             }
-            (true, [label]) => match label.as_str().parse::<FunctionName>() {
+            (Times::Named, [label]) => match label.as_str().parse::<FunctionName>() {
                 // All kinds of names follow one rule.
                 Ok(_) => label.as_str(),
                 Err(error) => {
@@ -160,13 +177,14 @@ impl<'a> Attributes<'a> {
                     return refuse(label.span(), format!("{kind} \"{}\" of {self}: {error}", label.as_str()), hint);
                 }
             },
-            (true, _) => {
+            (Times::Named, _) => {
                 let hint = format!("write `{kind} \"name\" {{ ... }}`");
-                return refuse(inner.ident.span(), format!("an {kind} of {self} has one name"), hint);
+                let article = if kind == "output" { "an" } else { "a" };
+                return refuse(inner.ident.span(), format!("{article} {kind} of {self} has one name"), hint);
             }
         };
         if seen.iter().any(|(other, of)| *other == kind && of.eq_ignore_ascii_case(name)) {
-            let what = if known.named { format!("{kind} \"{name}\"") } else { kind.to_owned() };
+            let what = if known.times == Times::Named { format!("{kind} \"{name}\"") } else { kind.to_owned() };
             let hint = "rename or remove one of the two".to_owned();
             return refuse(inner.ident.span(), format!("{self} has {what} twice"), hint);
         }
@@ -175,15 +193,45 @@ impl<'a> Attributes<'a> {
 
     /// Opens the blocks of a kind inside. Those whose names were refused are among them.
     pub(crate) fn inner(&self, kind: &'static str, shape: &Shape, report: &mut Report) -> Vec<Attributes<'a>> {
-        let blocks = self.block.body.blocks().filter(|inner| inner.ident.as_str() == kind);
-        let opened = blocks.map(|block| {
-            let name = block.labels.first().map_or("", |label| label.as_str());
-            let within = Some(self.to_string());
-            let opened = Attributes { kind, name, within, block, evaluator: self.evaluator };
-            opened.refuse_unknown(shape, report);
-            opened
+        let opened = self.blocks_of(kind).map(|block| self.open_inner(kind, block, shape, report));
+        opened.collect()
+    }
+
+    /// Opens the blocks of a kind inside whose names say what they may hold; those of other names are left out.
+    pub(crate) fn inner_by_name<'s>(
+        &self,
+        kind: &'static str,
+        shape_of: impl Fn(&str) -> Option<&'s Shape>,
+        report: &mut Report,
+    ) -> Vec<Attributes<'a>> {
+        let opened = self.blocks_of(kind).filter_map(|block| {
+            let shape = shape_of(block.labels.first()?.as_str())?;
+            Some(self.open_inner(kind, block, shape, report))
         });
         opened.collect()
+    }
+
+    /// Returns the names of the blocks of a kind inside, with their places.
+    pub(crate) fn inner_names(&self, kind: &str) -> Vec<Spanned<String>> {
+        let labels = self.blocks_of(kind).map(|block| {
+            let label = block.labels.first();
+            let span = label.and_then(Span::span).or_else(|| block.ident.span()).unwrap_or_default();
+            Spanned { value: label.map_or("", |label| label.as_str()).to_owned(), span }
+        });
+        labels.collect()
+    }
+
+    fn blocks_of(&self, kind: &str) -> impl Iterator<Item = &'a Block> + use<'a, '_> {
+        let kind = kind.to_owned();
+        self.block.body.blocks().filter(move |inner| inner.ident.as_str() == kind)
+    }
+
+    fn open_inner(&self, kind: &'static str, block: &'a Block, shape: &Shape, report: &mut Report) -> Attributes<'a> {
+        let name = block.labels.first().map_or("", |label| label.as_str());
+        let within = Some(self.to_string());
+        let opened = Attributes { kind, name, within, block, evaluator: self.evaluator };
+        opened.refuse_unknown(shape, report);
+        opened
     }
 
     /// Refuses those of the attributes and blocks that are there, for a reason that names them.
@@ -216,6 +264,11 @@ impl<'a> Attributes<'a> {
 
     fn key_place(&self, attribute: &Attribute) -> Place {
         self.place_of(attribute.key.span())
+    }
+
+    /// Tells whether an attribute is written, to null perhaps.
+    pub(crate) fn is_written(&self, name: &str) -> bool {
+        self.block.body.get_attribute(name).is_some()
     }
 
     /// Tells whether one of the attributes is set, and not to null.
@@ -437,6 +490,61 @@ impl<'a> Attributes<'a> {
                 None
             }
         }
+    }
+
+    /// Reads one string, or a list of them.
+    pub(crate) fn one_or_more(&self, name: &str, example: &str, report: &mut Report) -> Option<Vec<Spanned<String>>> {
+        // What is wrong with it is reported where it is read in earnest.
+        match self.value(name, &mut Report::default()) {
+            Some(Value { kind: Kind::Text(text), span }) => Some(vec![Spanned { value: text, span }]),
+            Some(value) if !matches!(value.kind, Kind::List(_)) => {
+                let hint = format!("such as `{name} = [{example}]`");
+                self.wrong_type(name, "a string or a list of strings", &value, &hint, report);
+                None
+            }
+            _ => self.texts(name, example, report),
+        }
+    }
+
+    /// Reads a map of strings, numbers and booleans, as texts; a list is its key several times.
+    pub(crate) fn plain_map(
+        &self,
+        name: &str,
+        secret_hint: &str,
+        report: &mut Report,
+    ) -> Option<Vec<(String, String)>> {
+        let value = self.value(name, report)?;
+        let hint = format!("such as `{name} = {{ page_size = 100 }}`");
+        let Kind::Map(entries) = value.kind else {
+            self.wrong_type(name, "a map", &value, &hint, report);
+            return None;
+        };
+        let mut texts = Vec::new();
+        let mut whole = true;
+        for (key, value) in entries {
+            let values = match value.kind {
+                Kind::List(values) => values,
+                _ => vec![value],
+            };
+            for value in values {
+                match &value.kind {
+                    Kind::Secret(_) => {
+                        let message = format!("`{key}` of `{name}` can't be a secret: it is shown in plans and logs");
+                        let place = self.place_of(Some(value.span.clone()));
+                        report.push(Diagnostic::error(message).at(place).hint(secret_hint));
+                        whole = false;
+                    }
+                    kind => match kind.as_text() {
+                        Some(text) => texts.push((key.clone(), text)),
+                        None => {
+                            self.wrong_type(name, "a map of strings and numbers", &value, &hint, report);
+                            whole = false;
+                        }
+                    },
+                }
+            }
+        }
+        whole.then_some(texts)
     }
 
     /// Reads a map of strings.

@@ -71,13 +71,13 @@ pub(crate) fn read(drafts: Vec<Draft<'_>>, around: &Around<'_>, tables: &mut Kno
 /// Reads the query, and finds which table it is over.
 fn sourced<'a>(draft: Draft<'a>, around: &Around<'_>, report: &mut Report) -> Option<Sourced<'a>> {
     let block = &draft.block;
-    let only = ["from", "unique_by", "buckets", "keep", "lookback", "late", "timeless"];
+    let only = ["from", "unique_by", "buckets", "keep", "lookback", "late", "timeless", "visible"];
     let message =
         |name: &str| format!("`{name}` is for tables that rows are added to, and {block} is what its SQL gives");
     block.forbid(only, message, "remove it: the SQL says which rows there are, from which table", report);
-    if let Some(function) = table::feeders(block.name, around.tables).first().map(|feeder| feeder.function) {
-        let message = format!("{block} has two sources: its SQL and function \"{function}\"");
-        block.refuse("sql", message, "let the function write to a table of its own, and select from that", report);
+    if let Some(writer) = table::feeders(block.name, around.tables).first().map(table::Feeder::writer) {
+        let message = format!("{block} has two sources: its SQL and {writer}");
+        block.refuse("sql", message, "let it write to a table of its own, and select from that", report);
     }
     let example = "select date_trunc('day', at) as day, count(*) as events from events group by 1";
     let sql = function::query(block, around.dir, example, report)?;
@@ -194,7 +194,7 @@ fn one(sourced: &Sourced<'_>, source: &TablePlan, around: &Around<'_>, report: &
         let message = format!("the SQL of {block}: {}", refused.message);
         report.push(Diagnostic::error(message).at(sql.place(None)).hint(refused.hint));
     }
-    let rows = Rows { stream: None, columns: planned.output(), mend: "select it in the table's SQL" };
+    let rows = Rows { stream: None, columns: planned.output(), mend: "select it in the table's SQL", brought: None };
     let (partition_by, scope) = match partition_by {
         Some((by, column)) => {
             table::check_time(block, "partition_by", &column, &rows, report);

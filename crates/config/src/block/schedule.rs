@@ -5,20 +5,23 @@ use std::sync::Arc;
 use weir_schedule::{Missed, ParseError, Schedule};
 use weir_types::ScheduleName;
 
+use super::json::{self, Holder};
 use super::{Attributes, Shape, Spanned};
 use crate::diagnostic::Report;
 use crate::limits::INPUT_BYTES_MAX;
 use crate::sql::Sql;
-use crate::value::{Kind, Value};
+use crate::value::Kind;
 use crate::{Diagnostic, SchedulePlan};
 
 pub(crate) const SHAPE: Shape =
     Shape { attributes: &["when", "timezone", "missed", "input"], later: &["start", "end", "jitter"], blocks: &[] };
 
-const MISSED: [(&str, Missed); 3] = [("skip", Missed::Skip), ("once", Missed::Once), ("all", Missed::All)];
+const INPUT: Holder = Holder {
+    attribute: "input",
+    secret_hint: "give it to the function: `environment = { TOKEN = secret(\"TOKEN\") }`",
+};
 
-/// Whole numbers up to here are exact in JSON's readers, and in ours.
-const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+const MISSED: [(&str, Missed); 3] = [("skip", Missed::Skip), ("once", Missed::Once), ("all", Missed::All)];
 
 pub(crate) fn read(block: &Attributes<'_>, name: ScheduleName, report: &mut Report) -> Option<SchedulePlan> {
     let missed = block.choice("missed", &MISSED, report).unwrap_or_default();
@@ -34,13 +37,20 @@ pub(crate) fn read(block: &Attributes<'_>, name: ScheduleName, report: &mut Repo
     match Schedule::parse(&text.value, zone.as_ref().map(|zone| zone.value.as_str())) {
         Ok(when) => Some(SchedulePlan { name, when, missed, input, place: block.place() }),
         Err(error) => {
-            refuse(block, text, error, report);
+            refuse(block, "when", text, error, report);
             None
         }
     }
 }
 
-fn refuse(block: &Attributes<'_>, text: Spanned<String>, mut error: ParseError, report: &mut Report) {
+/// Refuses what the attribute `when` says of times, or `timezone` beside it.
+pub(super) fn refuse(
+    block: &Attributes<'_>,
+    when: &str,
+    text: Spanned<String>,
+    mut error: ParseError,
+    report: &mut Report,
+) {
     let meant = match &mut error {
         ParseError::Form { hint, .. }
         | ParseError::FieldCount { hint, .. }
@@ -50,7 +60,7 @@ fn refuse(block: &Attributes<'_>, text: Spanned<String>, mut error: ParseError, 
     };
     let (place, hint) = match &error {
         ParseError::Zone { .. } => (block.value_place("timezone"), "such as `timezone = \"Europe/Berlin\"`"),
-        ParseError::NoSuchTime { .. } => (block.value_place("when"), "name a time before or after it"),
+        ParseError::NoSuchTime { .. } => (block.value_place(when), "name a time before or after it"),
         _ => {
             // The error counts from the first character that is no blank.
             let blanks = text.value.chars().take_while(|char| char.is_whitespace()).count();
@@ -78,7 +88,7 @@ fn input(block: &Attributes<'_>, report: &mut Report) -> Option<String> {
         },
         Kind::Map(_) | Kind::List(_) => {
             let mut text = String::new();
-            write_json(block, &value, &mut text, report)?;
+            json::write(block, &value, &INPUT, &mut text, report)?;
             text
         }
         _ => {
@@ -93,53 +103,4 @@ fn input(block: &Attributes<'_>, report: &mut Report) -> Option<String> {
         return None;
     }
     Some(text)
-}
-
-/// Writes a value; `None` if something in it was refused.
-fn write_json(block: &Attributes<'_>, value: &Value, out: &mut String, report: &mut Report) -> Option<()> {
-    let mut refuse = |message: String, hint: &str| {
-        let place = block.place_of(Some(value.span.clone()));
-        report.push(Diagnostic::error(message).at(place).hint(hint));
-        None
-    };
-    match &value.kind {
-        Kind::Null => out.push_str("null"),
-        Kind::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
-        Kind::Number(number) if number.fract() == 0.0 && number.abs() <= EXACT_MAX => {
-            out.push_str(&format!("{number:.0}"));
-        }
-        Kind::Number(number) if number.fract() == 0.0 => {
-            return refuse(format!("{number} is not exact as a number"), "write it as a string");
-        }
-        Kind::Number(number) => out.push_str(&number.to_string()),
-        Kind::Text(text) => out.push_str(&serde_json::Value::from(text.as_str()).to_string()),
-        Kind::List(elements) => {
-            let mut whole = Some(());
-            for (index, element) in elements.iter().enumerate() {
-                out.push(if index == 0 { '[' } else { ',' });
-                whole = whole.and(write_json(block, element, out, report));
-            }
-            out.push_str(if elements.is_empty() { "[]" } else { "]" });
-            return whole;
-        }
-        Kind::Map(entries) => {
-            let mut whole = Some(());
-            for (index, (key, element)) in entries.iter().enumerate() {
-                out.push(if index == 0 { '{' } else { ',' });
-                out.push_str(&serde_json::Value::from(key.as_str()).to_string());
-                out.push(':');
-                whole = whole.and(write_json(block, element, out, report));
-            }
-            out.push_str(if entries.is_empty() { "{}" } else { "}" });
-            return whole;
-        }
-        Kind::Secret(_) => {
-            let hint = "give it to the function: `environment = { TOKEN = secret(\"TOKEN\") }`";
-            return refuse("`input` can't hold a secret: it is shown in plans and logs".to_owned(), hint);
-        }
-        Kind::Reference { .. } => return refuse("`input` can't hold a reference".to_owned(), "write a string"),
-        // Its mistake is reported.
-        Kind::Unknown => return None,
-    }
-    Some(())
 }

@@ -102,6 +102,11 @@ pub(crate) fn described(block: &Attributes<'_>, dir: &Path, report: &mut Report)
         block.missing("schema", "name its Avro schema: `schema = \"flight.avsc\"`", report);
     }
     let file = block.name_text("schema", "flight.avsc", report)?.value;
+    described_by(block, file, dir, report)
+}
+
+/// Reads a schema's file, whether the attribute `schema` names it or not.
+pub(crate) fn described_by(block: &Attributes<'_>, file: String, dir: &Path, report: &mut Report) -> Option<Described> {
     let schema = schema(block, &file, dir, report)?;
     match arrow_schema(&schema) {
         Ok(columns) => Some(Described { file, schema, columns }),

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use url::Url;
+use weir_crawl::spec::WriteDisposition;
 use weir_types::{ByteSize, StreamName, TableName};
 
+use super::crawl;
 use super::function::{Edge, Flow};
 use super::{Attributes, Reference, Shape, Spanned, compaction, location, noun};
 use crate::diagnostic::Report;
 use crate::limits::BUCKETS_MAX;
 use crate::load::{Known, Names};
 use crate::{
-    Diagnostic, Evolve, FilesContent, FilesPlan, On, PartitionBy, Place, Rule, StreamPlan, TablePlan, TableSource,
-    Visible, nearest, rows,
+    CompactionPlan, Diagnostic, Evolve, FilesContent, FilesPlan, Keep, On, PartitionBy, Place, Rule, StreamPlan,
+    TablePlan, TableSource, Visible, nearest, rows,
 };
 
 pub(crate) const SHAPE: Shape = Shape {
@@ -36,6 +38,7 @@ pub(crate) const SHAPE: Shape = Shape {
         "compact",
         "sort_by",
         "keep",
+        "visible",
     ],
     later: &["retention"],
     blocks: &[],
@@ -49,6 +52,7 @@ const LOOKBACK_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 const FILE_SIZE_MIN: ByteSize = ByteSize(1_000_000);
 const FILE_SIZE_MAX: ByteSize = ByteSize(10_000_000_000);
 const EVOLVE: [(&str, Evolve); 2] = [("rewrite", Evolve::Rewrite), ("append", Evolve::Append)];
+const VISIBLE: [(&str, Visible); 2] = [("at_once", Visible::AtOnce), ("complete", Visible::Complete)];
 const RULES: [(&str, Rule); 2] = [("keep", Rule::Keep), ("dead_letter", Rule::DeadLetter)];
 
 /// What a table may refer to.
@@ -57,6 +61,7 @@ pub(crate) struct Around<'a> {
     pub(crate) streams: &'a Known<StreamPlan>,
     pub(crate) files: &'a Known<FilesPlan>,
     pub(crate) functions: &'a Known<Flow>,
+    pub(crate) crawls: &'a Known<crawl::Flow>,
 }
 
 impl<'a> Around<'a> {
@@ -78,6 +83,14 @@ struct Fed<'a> {
     place: Place,
 }
 
+/// What a crawl's resource says of the rows that it brings.
+pub(super) struct Brought {
+    disposition: WriteDisposition,
+    primary_key: Vec<String>,
+    /// Where it is said.
+    place: Place,
+}
+
 /// What the rows are.
 pub(super) struct Rows<'a> {
     /// The stream that they are made of; none behind a handler on anything else, and in rollups.
@@ -85,15 +98,54 @@ pub(super) struct Rows<'a> {
     pub(super) columns: SchemaRef,
     /// What to do to have a column among them.
     pub(super) mend: &'static str,
+    /// What is known of them behind a crawl.
+    pub(super) brought: Option<Brought>,
+}
+
+impl Rows<'_> {
+    /// Returns what says their id, unless the table does.
+    fn id(&self) -> &[String] {
+        match (&self.stream, &self.brought) {
+            (Some(stream), _) => &stream.id,
+            // dlt's: the primary key of what is appended is not used.
+            (None, Some(brought)) if brought.disposition == WriteDisposition::Merge => &brought.primary_key,
+            (None, _) => &[],
+        }
+    }
 }
 
 /// An output that writes to the table.
-pub(super) struct Feeder<'a> {
-    pub(super) function: &'a str,
-    /// Its place among the function's.
-    index: usize,
-    output: &'a str,
-    flow: &'a Flow,
+pub(super) enum Feeder<'a> {
+    Function {
+        function: &'a str,
+        /// Its place among the function's.
+        index: usize,
+        output: &'a str,
+        flow: &'a Flow,
+    },
+    Crawl {
+        crawl: &'a str,
+        resource: &'a str,
+        flow: &'a crawl::Flow,
+    },
+}
+
+impl Feeder<'_> {
+    /// Names who writes: `function "enrich"`.
+    pub(super) fn writer(&self) -> String {
+        match self {
+            Self::Function { function, .. } => format!("function \"{function}\""),
+            Self::Crawl { crawl, .. } => format!("crawl \"{crawl}\""),
+        }
+    }
+
+    /// Names what of it writes: `output "eu"`.
+    fn part(&self) -> String {
+        match self {
+            Self::Function { output, .. } => format!("output \"{output}\""),
+            Self::Crawl { resource, .. } => format!("resource \"{resource}\""),
+        }
+    }
 }
 
 pub(crate) fn read(
@@ -150,7 +202,12 @@ pub(crate) fn read(
         block.refuse("buckets", format!("`buckets` needs an id, and {block} has none"), hint, report);
     }
     let is_unique = unique_by.as_ref().is_none_or(|columns| !columns.is_empty());
-    let compaction = compaction::read(block, &rows, event_time.as_deref(), is_unique, report);
+    let mut compaction = compaction::read(block, &rows, event_time.as_deref(), is_unique, report);
+    let visible = visible(block, &rows, report);
+    if rows.brought.as_ref().is_some_and(|brought| brought.disposition == WriteDisposition::Merge) {
+        check_merge(block, &compaction, &rows, report);
+        compaction.keep = Keep::Last;
+    }
     Some(TablePlan {
         name,
         source,
@@ -168,10 +225,49 @@ pub(crate) fn read(
         target_file_size,
         compaction,
         evolve,
-        visible: Visible::AtOnce,
+        visible,
         tags,
         place: block.place(),
     })
+}
+
+/// Reads when what a run brings is seen: what it replaces goes when it is complete, and not before.
+fn visible(block: &Attributes<'_>, rows: &Rows<'_>, report: &mut Report) -> Visible {
+    let Some(brought) = &rows.brought else {
+        let message = |_: &str| format!("`visible` is of tables that a crawl fills, and {block} is none");
+        block.forbid(["visible"], message, "remove it: rows are seen as they come", report);
+        return Visible::AtOnce;
+    };
+    let chosen = block.choice("visible", &VISIBLE, report);
+    let (message, hint) = match (brought.disposition, chosen) {
+        (WriteDisposition::Replace, Some(Visible::AtOnce)) => (
+            format!("{block} is replaced by each run, which can't be seen before it is complete"),
+            "remove `visible`, or let the resource append or merge",
+        ),
+        (WriteDisposition::Merge, Some(Visible::Complete)) => (
+            format!("{block} is merged into, row by row, which can't wait for the end of a run"),
+            "remove `visible`, or let the resource append or replace",
+        ),
+        (WriteDisposition::Replace, _) => return Visible::Instead,
+        (_, chosen) => return chosen.unwrap_or_default(),
+    };
+    block.refuse("visible", message, hint, report);
+    Visible::AtOnce
+}
+
+/// Checks that what comes again takes the place of what was there.
+fn check_merge(block: &Attributes<'_>, compaction: &CompactionPlan, rows: &Rows<'_>, report: &mut Report) {
+    let Some(brought) = &rows.brought else { return };
+    if block.has("keep") && compaction.keep == Keep::First {
+        let message = format!("{block} is merged into: the last row of a key stays, and not the first");
+        let hint = "remove `keep`, or let the resource append";
+        report.push(Diagnostic::error(message).at(block.value_place("keep")).hint(hint));
+    }
+    if block.has("unique_by") {
+        let message = format!("{block} is merged into by the resource's `primary_key`, and says `unique_by` too");
+        let hint = format!("remove it; the key is said at {}", brought.place);
+        report.push(Diagnostic::error(message).at(block.value_place("unique_by")).hint(hint));
+    }
 }
 
 pub(super) fn freshness(block: &Attributes<'_>, report: &mut Report) -> Duration {
@@ -197,31 +293,57 @@ fn rows<'a>(block: &Attributes<'_>, around: &Around<'a>, report: &mut Report) ->
     match (from, feeders.as_slice()) {
         (None, _) if block.has("from") => None,
         (Some(_), [feeder, ..]) => {
-            let message = format!("{block} has two sources: `from` and function \"{}\"", feeder.function);
-            block.refuse("from", message, "remove `from`, or the function's `to`", report);
+            let message = format!("{block} has two sources: `from` and {}", feeder.writer());
+            let hint = match feeder {
+                Feeder::Function { .. } => "remove `from`, or the function's `to`",
+                Feeder::Crawl { .. } => "remove `from`, or the `to` of the crawl's resource",
+            };
+            block.refuse("from", message, hint, report);
             None
         }
         (None, [first, second, ..]) => {
-            let (message, hint) = if first.function == second.function {
-                let (first, second, function) = (first.output, second.output, first.function);
+            let (message, hint) = if first.writer() == second.writer() {
+                let writer = first.writer();
+                let parts = (first.part(), second.part());
+                let kind = if matches!(first, Feeder::Crawl { .. }) { "resources" } else { "outputs" };
+                let named = |part: &str| part.split_once(' ').map_or(String::new(), |(_, name)| name.to_owned());
                 let message =
-                    format!("{block} has two sources: outputs \"{first}\" and \"{second}\" of function \"{function}\"");
-                (message, "give each output a table of its own, or put both conditions into one: `... or ...`")
+                    format!("{block} has two sources: {kind} {} and {} of {writer}", named(&parts.0), named(&parts.1));
+                let hint = match first {
+                    Feeder::Function { .. } => {
+                        "give each output a table of its own, or put both conditions into one: `... or ...`"
+                    }
+                    Feeder::Crawl { .. } => "give each resource a table of its own, or let both write to a stream",
+                };
+                (message, hint)
             } else {
-                let (first, second) = (first.function, second.function);
-                let message = format!("{block} has two sources: functions \"{first}\" and \"{second}\"");
-                (message, "give each function a table of its own, or let both write to a stream that fills it")
+                let message = match (first, second) {
+                    (Feeder::Function { function: first, .. }, Feeder::Function { function: second, .. }) => {
+                        format!("{block} has two sources: functions \"{first}\" and \"{second}\"")
+                    }
+                    _ => format!("{block} has two sources: {} and {}", first.writer(), second.writer()),
+                };
+                let hint = match second {
+                    Feeder::Function { .. } => {
+                        "give each function a table of its own, or let both write to a stream that fills it"
+                    }
+                    Feeder::Crawl { .. } => "give each a table of its own, or let both write to a stream that fills it",
+                };
+                (message, hint)
             };
             report.push(Diagnostic::error(message).at(block.place()).hint(hint));
             None
         }
         (Some(Spanned { value: from, .. }), []) => of_stream(block, &from, around, report),
-        (None, [feeder]) => of_function(feeder, around),
+        (None, [Feeder::Function { index, output, flow, .. }]) => of_function((*index, output), flow, around),
+        (None, [Feeder::Crawl { resource, flow, .. }]) => of_crawl(resource, flow),
         (None, []) => {
             // A function whose target was refused may be meant to feed it: its own mistakes are reported already.
-            if !around.functions.values().any(|flow| flow.as_ref().is_none_or(Flow::is_partial)) {
-                let hint =
-                    "write `from = stream.NAME`, let a function write to it, or make it of another table by `sql`";
+            let partial = around.functions.values().any(|flow| flow.as_ref().is_none_or(Flow::is_partial))
+                || around.crawls.values().any(|flow| flow.as_ref().is_none_or(crawl::Flow::is_partial));
+            if !partial {
+                let hint = "write `from = stream.NAME`, let a function or a crawl write to it, or make it of another \
+                            table by `sql`";
                 let message = format!("{block} has no source");
                 report.push(Diagnostic::error(message).at(block.place()).hint(hint));
             }
@@ -231,14 +353,20 @@ fn rows<'a>(block: &Attributes<'_>, around: &Around<'a>, report: &mut Report) ->
 }
 
 pub(super) fn feeders<'a>(table: &str, around: &Around<'a>) -> Vec<Feeder<'a>> {
-    let flows = around.functions.iter().filter_map(|(name, flow)| Some((name, flow.as_ref()?)));
-    let outputs = flows.flat_map(|(function, flow)| {
-        flow.to.iter().enumerate().map(move |(index, (output, edge))| (Feeder { function, index, output, flow }, edge))
-    });
     let feeding = |edge: &Option<Edge>| {
         edge.as_ref().is_some_and(|edge| edge.target.kind == "table" && edge.target.name == table)
     };
-    outputs.filter(|(_, edge)| feeding(edge)).map(|(feeder, _)| feeder).collect()
+    let flows = around.functions.iter().filter_map(|(name, flow)| Some((name, flow.as_ref()?)));
+    let outputs = flows.flat_map(|(function, flow)| {
+        let outputs = flow.to.iter().enumerate().filter(|(_, (_, edge))| feeding(edge));
+        outputs.map(move |(index, (output, _))| Feeder::Function { function, index, output, flow })
+    });
+    let flows = around.crawls.iter().filter_map(|(name, flow)| Some((name, flow.as_ref()?)));
+    let resources = flows.flat_map(|(crawl, flow)| {
+        let resources = flow.to.iter().filter(|(_, edge)| feeding(edge));
+        resources.map(move |(resource, _)| Feeder::Crawl { crawl, resource, flow })
+    });
+    outputs.chain(resources).collect()
 }
 
 fn of_stream<'a>(
@@ -264,23 +392,41 @@ fn of_stream<'a>(
             }
         }
     };
-    let rows =
-        Rows { stream: Some(stream), columns: Arc::clone(&stream.columns), mend: "add it to the stream's schema" };
+    let rows = Rows {
+        stream: Some(stream),
+        columns: Arc::clone(&stream.columns),
+        mend: "add it to the stream's schema",
+        brought: None,
+    };
     Some(Fed { source: TableSource::Stream(stream.name.clone()), rows, place: block.value_place("from") })
 }
 
-fn of_function<'a>(feeder: &Feeder<'_>, around: &Around<'a>) -> Option<Fed<'a>> {
-    let plan = feeder.flow.plan.as_ref()?;
+fn of_function<'a>((index, name): (usize, &str), flow: &Flow, around: &Around<'a>) -> Option<Fed<'a>> {
+    let plan = flow.plan.as_ref()?;
     // Outputs of a plan are all outputs, in their order, or one was refused.
-    let output = plan.outputs.get(feeder.index).filter(|output| output.name == feeder.output)?;
-    let feed = feeder.flow.feeds.get(feeder.index)?;
+    let output = plan.outputs.get(index).filter(|output| output.name == name)?;
+    let feed = flow.feeds.get(index)?;
     let stream = match &plan.on {
         On::Stream { stream, .. } => Some(around.stream(stream)?),
         _ => None,
     };
-    let rows = Rows { stream, columns: Arc::clone(output.columns.as_ref()?), mend: feed.mend };
+    let columns = Arc::clone(output.columns.as_ref()?);
+    let rows = Rows { stream, columns, mend: feed.mend, brought: None };
     let source = TableSource::Function { function: plan.name.clone(), output: output.name.clone() };
     Some(Fed { source, rows, place: feed.place.clone() })
+}
+
+/// Returns nothing where the crawl was refused, or its schema is not pinned yet.
+fn of_crawl<'a>(resource: &str, flow: &crawl::Flow) -> Option<Fed<'a>> {
+    let (output, said) = flow.output(resource)?;
+    let place = output.place.clone();
+    let brought =
+        Brought { disposition: said.write_disposition, primary_key: said.primary_key.clone(), place: place.clone() };
+    let columns = Arc::clone(output.columns.as_ref()?);
+    let mend = "add it to the resource's schema";
+    let rows = Rows { stream: None, columns, mend, brought: Some(brought) };
+    let source = TableSource::Crawl { crawl: flow.plan.as_ref()?.name.clone(), resource: output.resource.clone() };
+    Some(Fed { source, rows, place })
 }
 
 fn check_columns(block: &Attributes<'_>, fed: &Fed<'_>, report: &mut Report) {
@@ -355,7 +501,7 @@ fn unique(
     let (columns, place_of): (Vec<String>, Vec<Option<Place>>) = match given {
         Some(given) => given.into_iter().map(|column| (column.value, Some(block.place_of(Some(column.span))))).unzip(),
         None if explicit => return None,
-        None => rows.stream.iter().flat_map(|stream| &stream.id).map(|column| (column.clone(), None)).unzip(),
+        None => rows.id().iter().map(|column| (column.clone(), None)).unzip(),
     };
     for (column, place) in columns.iter().zip(place_of) {
         match rows.columns.field_with_name(column) {
@@ -370,6 +516,10 @@ fn unique(
                 let message = format!("`unique_by` of {block}: its rows have no column `{column}`");
                 let place = place.unwrap_or_else(|| block.place());
                 report.push(Diagnostic::error(message).at(place).hint(missing_column(column, rows)));
+            }
+            Err(_) if rows.stream.is_none() => {
+                let message = format!("{block} is unique by the primary key, and its rows have no column `{column}`");
+                report.push(Diagnostic::error(message).at(said.clone()).hint(missing_column(column, rows)));
             }
             Err(_) => {
                 let stream = rows.stream.map_or("", |stream| stream.name.as_str());

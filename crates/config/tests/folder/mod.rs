@@ -165,6 +165,67 @@ const SCORE: &str = r#"{"type": "record", "name": "Score", "fields": [
   {"name": "note", "type": ["null", "string"], "default": null}
 ]}"#;
 
+/// A vendor's account, and crawls of it.
+#[allow(dead_code, reason = "not every test needs it")]
+pub const DEVICES: &str = r#"stream "readings" {
+  schema = "reading.avsc"
+}
+
+api "monitor" {
+  base_url = "https://vendor.example/v1"
+  auth     = bearer(secret("TOKEN"))
+  budget {
+    rate        = "10/s"
+    burst       = 20
+    concurrency = 8
+  }
+}
+
+crawl "devices" {
+  api      = api.monitor
+  schedule = "cron(0 2 * * ? *)"
+  resource_defaults {
+    params = { page_size = 100, fields = "all" }
+    paginator "cursor" { cursor_path = "next" }
+  }
+  resource "group" {
+    path          = "/groups"
+    data_selector = "items"
+  }
+  resource "device" {
+    path              = "/groups/{resources.group.id}/devices"
+    data_selector     = "items"
+    primary_key       = "id"
+    write_disposition = "merge"
+    to                = table.devices
+    schema            = "device.avsc"
+  }
+  resource "reading" {
+    path = "/devices/{resources.device.id}/readings"
+    to   = stream.readings
+  }
+}
+
+table "devices" {
+}
+
+table "readings" {
+  from = stream.readings
+}
+"#;
+
+#[allow(dead_code, reason = "not every test needs it")]
+const DEVICE: &str = r#"{"type": "record", "name": "Device", "fields": [
+  {"name": "id", "type": "string"},
+  {"name": "name", "type": ["null", "string"], "default": null}
+]}"#;
+
+#[allow(dead_code, reason = "not every test needs it")]
+const READING: &str = r#"{"type": "record", "name": "Reading", "fields": [
+  {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+  {"name": "value", "type": "double"}
+]}"#;
+
 pub struct Folder(TempDir);
 
 impl Folder {
@@ -218,6 +279,18 @@ impl Folder {
         folder.write("functions/score.zip", "PK");
         folder.write("functions/thumb/bootstrap", "#!/bin/sh\n");
         folder.executable("functions/thumb/bootstrap", true);
+        folder
+    }
+
+    #[allow(dead_code, reason = "not every test needs it")]
+    pub fn devices() -> Self {
+        let folder = Self::empty();
+        folder.write("weir.hcl", DEVICES);
+        folder.write("device.avsc", DEVICE);
+        folder.write("reading.avsc", READING);
+        folder.write("reserved.avsc", DEVICE.replace("\"name\", \"type\": [", "\"_day\", \"type\": ["));
+        std::fs::create_dir(folder.path().join("code")).unwrap();
+        folder.write("code/ask.py", "def handler(event, context): ...\n");
         folder
     }
 

@@ -92,6 +92,10 @@ pub(crate) enum Call {
     Purge {
         answer: Answer<()>,
     },
+    /// Ends all leases at once.
+    TakeBack {
+        answer: Answer<()>,
+    },
     GivenUp {
         which: GivenUp,
         max: usize,

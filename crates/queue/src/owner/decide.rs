@@ -68,6 +68,10 @@ impl Owner {
                 turn.settle(state, &ids);
                 self.later(answer, ());
             }
+            Call::TakeBack { answer } => {
+                turn.take_back_all(state);
+                self.later(answer, ());
+            }
             // The turn is looked at when it is durable.
             Call::GivenUp { which, max, answer } if which == GivenUp::Moving => {
                 let taken = self.given_up(which, max);

@@ -1,4 +1,4 @@
-//! Carries what a function has made from its own stream to streams, queues and the dead letters.
+//! Carries what a function or a crawl has made from its own stream to streams, queues and the dead letters.
 //!
 //! ```text
 //! shard of `_function-NAME` --block by block--> stream (stamped batch), queue (stamped send), dead letters
@@ -20,12 +20,12 @@ use weir_machine::Owner;
 use weir_queue::{Adopted, Message, Queue, Stamp};
 use weir_schema::Extractor;
 use weir_stream::{CheckpointCommand, Checkpoints, ProducerError, Record, Route, Stream, WriteError};
-use weir_types::{ProducerId, SequenceNumber, ShardId};
+use weir_types::{ProducerId, SequenceNumber, ShardId, Timestamp};
 
 use super::failure::{self, Failure};
 use super::outbox::{FAILURE_KEY, LETTER_KEY};
-use super::{Lane, Trouble};
-use crate::pipeline::{REPLAYED, chain};
+use super::Trouble;
+use crate::pipeline::chain;
 use crate::streams::OpenStream;
 
 /// What one page asks for, in bytes.
@@ -40,20 +40,23 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 pub(crate) enum Target {
     Stream(Arc<OpenStream>),
     Queue(Arc<Queue>),
+    /// A queue that takes what the records are turned into, as of now.
+    Turned(Arc<Queue>, fn(Timestamp, &[u8]) -> Message),
 }
 
 /// What a forwarder needs.
 pub(crate) struct Parts {
     pub env: Env,
-    pub function: String,
+    /// Whose records they are, such as `function/score`: what its consumer of the stream is called.
+    pub owner: String,
     pub stream: Arc<Stream>,
     pub shard: ShardId,
     pub checkpoints: Owner<Checkpoints>,
     /// Targets by the key of their records.
     pub targets: BTreeMap<Vec<u8>, Target>,
     pub trouble: Arc<Trouble>,
-    /// Whose name the records go on under.
-    pub lane: Lane,
+    /// What the names begin with that the records go on under, followed by the shard.
+    pub producer: (&'static str, String),
 }
 
 /// Names the consumer that a function's forwarder is.
@@ -86,7 +89,7 @@ enum Halt {
 /// Runs until `stopping` says so.
 pub(crate) async fn run(parts: Parts, mut stopping: watch::Receiver<bool>) {
     let shard = &parts.stream.shards()[parts.shard.0 as usize];
-    let checkpoint = parts.checkpoints.read(|all| all.get(&consumer(&parts.function), shard.log().name()));
+    let checkpoint = parts.checkpoints.read(|all| all.get(&parts.owner, shard.log().name()));
     let mut next = checkpoint.map_or(SequenceNumber::ZERO, |at| at.next).max(shard.bounds().head);
     let mut pause = RETRY;
     loop {
@@ -109,9 +112,9 @@ pub(crate) async fn run(parts: Parts, mut stopping: watch::Receiver<bool>) {
             }
             Err(error) => {
                 tracing::error!(
-                    function = parts.function,
+                    owner = parts.owner,
                     error = chain(&error),
-                    "what a function made can't be carried on, which is tried again"
+                    "what was made can't be carried on, which is tried again"
                 );
                 parts.trouble.of_forwarder(Some(chain(&error)));
                 tokio::select! {
@@ -130,7 +133,7 @@ async fn carry(parts: &Parts, next: &mut SequenceNumber) -> Result<(), Halt> {
     let page = match shard.read(*next, PAGE_BYTES).await {
         Ok(page) => page,
         Err(ReadError::Trimmed { head: to, .. } | ReadError::Lost { to, .. }) if to > *next => {
-            tracing::error!(function = parts.function, from = %next, %to, "what a function had made is gone before it was carried on");
+            tracing::error!(owner = parts.owner, from = %next, %to, "what was made is gone before it was carried on");
             *next = to;
             return Ok(());
         }
@@ -150,16 +153,23 @@ async fn carry(parts: &Parts, next: &mut SequenceNumber) -> Result<(), Halt> {
         for (key, records) in by_key {
             match &parts.targets[key] {
                 Target::Stream(target) => write(parts, key, first, target, &records).await?,
-                Target::Queue(target) => send(parts, key, first, target, &records).await?,
+                Target::Queue(target) => {
+                    let each = |record: &Record<'_>| message(key, record, target);
+                    send(parts, key, first, target, &records, each).await?;
+                }
+                Target::Turned(target, turn) => {
+                    let now = parts.env.now();
+                    send(parts, key, first, target, &records, |record| turn(now, record.body)).await?;
+                }
             }
         }
     }
     *next = page.end();
-    let consumer = consumer(&parts.function);
+    let consumer = parts.owner.clone();
     let read = vec![(shard.log().name().clone(), *next)];
     if let Err(error) = parts.checkpoints.submit(CheckpointCommand::Set { consumer, read }).await {
         // The blocks are carried on once more after a start, and dropped there.
-        tracing::warn!(function = parts.function, %error, "a checkpoint was not stored");
+        tracing::warn!(owner = parts.owner, %error, "a checkpoint was not stored");
     }
     Ok(())
 }
@@ -167,11 +177,8 @@ async fn carry(parts: &Parts, next: &mut SequenceNumber) -> Result<(), Halt> {
 /// Who a target sees as the producer. Numbers are places of the shard, so each shard and key is a producer of its own.
 fn producer(parts: &Parts, key: &[u8]) -> String {
     let key = String::from_utf8_lossy(key).replace('\0', "");
-    let lane = match parts.lane {
-        Lane::Live => "_function/",
-        Lane::Replay => REPLAYED,
-    };
-    let producer = format!("{lane}{}/{}/{key}", parts.function, parts.shard);
+    let (lane, name) = &parts.producer;
+    let producer = format!("{lane}{name}/{}/{key}", parts.shard);
     if producer.len() <= weir_types::limits::NAME_BYTES_MAX {
         return producer;
     }
@@ -224,6 +231,7 @@ async fn send(
     first: SequenceNumber,
     target: &Queue,
     records: &[Record<'_>],
+    message: impl Fn(&Record<'_>) -> Message,
 ) -> Result<(), Halt> {
     let producer = producer(parts, key);
     for (index, records) in records.chunks(SEND_MESSAGES).enumerate() {
@@ -232,7 +240,7 @@ async fn send(
         if key == failure::DEAD_KEY {
             target.adopt(stamp, records.iter().map(given).collect::<Result<_, _>>()?).await?;
         } else {
-            target.send_once(stamp, records.iter().map(|record| message(key, record, target)).collect()).await?;
+            target.send_once(stamp, records.iter().map(&message).collect()).await?;
         }
     }
     Ok(())

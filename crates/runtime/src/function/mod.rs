@@ -10,13 +10,14 @@
 //! Everything that a function has made and everything it has given up goes through its outbox (decision 0012). SQL from a
 //! stream into a table is a [`crate::pipeline`] alone.
 
+mod apis;
 mod failure;
-mod forward;
+pub(crate) mod forward;
 mod handler;
 mod invoke;
 mod messages;
 mod open;
-mod outbox;
+pub(crate) mod outbox;
 mod output;
 mod records;
 mod said;
@@ -32,7 +33,6 @@ use std::time::Duration;
 
 pub(crate) use self::forward::consumer;
 pub use self::invoke::{DeployFailed, InvokeFailed, Invoked};
-use self::open::Lane;
 pub(crate) use self::open::{Around, Functions, OpenFunction, REPLAY_SHARD, Replay, needs_outbox};
 pub use self::outbox::OutboxError;
 pub(crate) use self::schedule::Scheduled;
@@ -67,15 +67,15 @@ impl Trouble {
         *part.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 
-    fn of_runner(&self, what: Option<String>) {
+    pub fn of_runner(&self, what: Option<String>) {
         Self::set(&self.runner, what);
     }
 
-    fn of_outbox(&self, what: Option<String>) {
+    pub fn of_outbox(&self, what: Option<String>) {
         Self::set(&self.outbox, what);
     }
 
-    fn of_forwarder(&self, what: Option<String>) {
+    pub fn of_forwarder(&self, what: Option<String>) {
         Self::set(&self.forwarder, what);
     }
 

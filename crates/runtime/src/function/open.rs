@@ -36,11 +36,12 @@ use super::said::Spoken;
 use super::schedule::{self, Scheduled};
 use super::sql::SqlStep;
 use super::step::{MessageStep, RecordStep};
-use super::{Counters, OutboxError, Rules, Trouble, failure, forward, messages, records};
+use super::{Counters, OutboxError, Rules, Trouble, apis, consumer, failure, forward, messages, records};
 use crate::dead::DeadLetters;
 use crate::ledger::Books;
 use crate::lookups::LookupSet;
 use crate::node::StartError;
+use crate::pipeline::REPLAYED;
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
 
@@ -88,6 +89,16 @@ pub(crate) enum Lane {
     Live,
     /// What replays give: `_replayed-NAME`. Tables that read it replace.
     Replay,
+}
+
+impl Lane {
+    /// Returns what the names begin with that its records go on under.
+    fn producer(self) -> &'static str {
+        match self {
+            Self::Live => "_function/",
+            Self::Replay => REPLAYED,
+        }
+    }
 }
 
 /// The way of replayed records through a function that is on a stream.
@@ -200,7 +211,8 @@ impl OpenFunction {
         let mut handler = None;
         if let Body::Handler(handler_plan) = &plan.body {
             let host = around.host.expect("a plan with handlers has a host");
-            let deployed = host.deploy(spec(&plan.name, handler_plan), around.versions).await;
+            let spec = apis::callable(spec(&plan.name, handler_plan), &plan.apis, host);
+            let deployed = host.deploy(spec, around.versions).await;
             let deployed = deployed.map_err(|source| StartError::Deploy { function: plan.name.clone(), source })?;
             let mut outputs = Vec::new();
             for output in &plan.outputs {
@@ -438,7 +450,7 @@ impl OpenFunction {
     }
 
     async fn state_of(&self, (lane, shard): (Lane, ShardId)) -> Result<State, OutboxError> {
-        read_state(self.plan.name.as_str(), &self.made_of(lane).shards()[shard.0 as usize]).await
+        read_state(&consumer(self.plan.name.as_str()), &self.made_of(lane).shards()[shard.0 as usize]).await
     }
 
     fn start_outbox(
@@ -450,7 +462,7 @@ impl OpenFunction {
     ) -> Outbox {
         let parts = outbox::Parts {
             env: around.env.clone(),
-            function: self.plan.name.to_string(),
+            owner: consumer(self.plan.name.as_str()),
             stream: self.made_of(lane).clone(),
             shard,
             queue,
@@ -513,7 +525,7 @@ impl OpenFunction {
         let log = read_from.log().name();
         let begins = !state.is_of(log);
         if begins {
-            let read = |source| OutboxError::Read { function: self.plan.name.to_string(), source };
+            let read = |source| OutboxError::Read { owner: consumer(self.plan.name.as_str()), source };
             state.begin(log.clone(), read_from.resolve(start).await.map_err(read)?);
         }
         let outbox = self.start_outbox(around, own, None, state.clone());
@@ -601,13 +613,13 @@ impl OpenFunction {
         for (lane, shard) in own {
             let parts = forward::Parts {
                 env: around.env.clone(),
-                function: self.plan.name.to_string(),
+                owner: consumer(self.plan.name.as_str()),
                 stream: self.made_of(lane).clone(),
                 shard,
                 checkpoints: around.checkpoints.clone(),
                 targets: targets.clone(),
                 trouble: self.trouble.clone(),
-                lane,
+                producer: (lane.producer(), self.plan.name.to_string()),
             };
             self.keep(tokio::spawn(forward::run(parts, self.stop.subscribe())));
         }

@@ -64,6 +64,8 @@ pub(crate) enum Progress {
     Passed(SequenceNumber),
     /// Messages of the queue.
     Messages(Vec<MessageId>),
+    /// Messages of a queue that no book is kept of.
+    Tasks(Vec<MessageId>),
     /// Nothing that could be asked for again.
     Nothing,
 }
@@ -187,20 +189,20 @@ impl State {
 #[derive(Debug, thiserror::Error)]
 pub enum OutboxError {
     /// Its log does not read.
-    #[error("read how far function `{function}` has come")]
+    #[error("read how far `{owner}` has come")]
     Read {
-        /// The function.
-        function: String,
+        /// Whose it is, such as `function/score` or `crawl/devices`.
+        owner: String,
         /// The cause.
         #[source]
         source: ReadError,
     },
     /// What it says of itself is not understood.
-    #[error("function `{function}` has a state at {at} that this weir can't read: {reason}")]
+    #[error("`{owner}` has a state at {at} that this weir can't read: {reason}")]
     State {
-        /// The function.
-        function: String,
-        /// Its place in the function's stream.
+        /// Whose it is.
+        owner: String,
+        /// Its place in the owner's stream.
         at: SequenceNumber,
         /// Why, in words.
         reason: String,
@@ -217,20 +219,20 @@ pub(crate) struct Outbox {
 }
 
 /// Opens an outbox: reads the state that it was left in.
-pub(crate) async fn read_state(function: &str, shard: &Shard) -> Result<State, OutboxError> {
-    let read = |source| OutboxError::Read { function: function.to_owned(), source };
+pub(crate) async fn read_state(owner: &str, shard: &Shard) -> Result<State, OutboxError> {
+    let read = |source| OutboxError::Read { owner: owner.to_owned(), source };
     let page = match shard.read_last().await {
         Ok(page) => page,
-        Err(ReadError::Lost { .. } | ReadError::Damaged { .. }) => return find_state(function, shard).await,
+        Err(ReadError::Lost { .. } | ReadError::Damaged { .. }) => return find_state(owner, shard).await,
         Err(source) => return Err(read(source)),
     };
     let Some(Ok(last)) = page.records().last() else { return Ok(State { version: 1, ..State::default() }) };
-    parse_state(function, last.sequence, last.body)
+    parse_state(owner, last.sequence, last.body)
 }
 
 /// Finds the last state that reads, where damage has taken the last one: what was done since is done again.
-async fn find_state(function: &str, shard: &Shard) -> Result<State, OutboxError> {
-    tracing::error!(function, log = %shard.log().name(), "the function's last state is lost; using the one before: what it made since may be made twice");
+async fn find_state(owner: &str, shard: &Shard) -> Result<State, OutboxError> {
+    tracing::error!(owner, log = %shard.log().name(), "the last state is lost; using the one before: what it made since may be made twice");
     let mut state = State { version: 1, ..State::default() };
     let mut next = shard.bounds().head;
     loop {
@@ -241,17 +243,17 @@ async fn find_state(function: &str, shard: &Shard) -> Result<State, OutboxError>
                 next = to;
                 continue;
             }
-            Err(source) => return Err(OutboxError::Read { function: function.to_owned(), source }),
+            Err(source) => return Err(OutboxError::Read { owner: owner.to_owned(), source }),
         };
         for record in page.records().filter_map(Result::ok).filter(|record| record.key == Some(STATE_KEY)) {
-            state = parse_state(function, record.sequence, record.body)?;
+            state = parse_state(owner, record.sequence, record.body)?;
         }
         next = page.end();
     }
 }
 
-fn parse_state(function: &str, at: SequenceNumber, body: &[u8]) -> Result<State, OutboxError> {
-    let refused = |reason: String| OutboxError::State { function: function.to_owned(), at, reason };
+fn parse_state(owner: &str, at: SequenceNumber, body: &[u8]) -> Result<State, OutboxError> {
+    let refused = |reason: String| OutboxError::State { owner: owner.to_owned(), at, reason };
     let state: State = serde_json::from_slice(body).map_err(|error| refused(error.to_string()))?;
     if state.version != 1 {
         return Err(refused(format!("it has version {}, and 1 is known", state.version)));
@@ -262,7 +264,8 @@ fn parse_state(function: &str, at: SequenceNumber, body: &[u8]) -> Result<State,
 /// What an outbox needs.
 pub(crate) struct Parts {
     pub env: Env,
-    pub function: String,
+    /// Whose it is, such as `function/score`: what its consumer of the stream is called.
+    pub owner: String,
     pub stream: Arc<Stream>,
     pub shard: ShardId,
     /// The source, where it is a queue.
@@ -385,6 +388,7 @@ impl Task {
                 self.state.saying.add(&[(Hour::of(self.parts.env.now()), counts)]);
                 settled.extend(messages);
             }
+            Progress::Tasks(messages) => settled.extend(messages),
             Progress::Nothing => {}
         }
         for letter in finished.letters {
@@ -409,9 +413,9 @@ impl Task {
                 Err(AppendError::Closed) => return false,
                 Err(error) => {
                     tracing::error!(
-                        function = self.parts.function,
+                        owner = self.parts.owner,
                         error = chain(&error),
-                        "what a function made could not be stored, and is tried again"
+                        "what was made could not be stored, and is tried again"
                     );
                     self.parts.trouble.of_outbox(Some(chain(&error)));
                     self.parts.env.sleep(self.parts.env.jitter(pause)).await;

@@ -88,7 +88,7 @@ impl World {
         let trouble = Arc::new(Trouble::default());
         let parts = outbox::Parts {
             env: self.env.clone(),
-            function: "score".into(),
+            owner: "score".into(),
             stream: self.outbox.clone(),
             shard: ShardId(0),
             queue: None,

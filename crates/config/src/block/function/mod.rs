@@ -5,10 +5,12 @@
 //!     sql.rs        a query, typed               handler.rs      a Lambda handler's settings
 //!     settings.rs   start, batch, retry          code.rs         its folder, runtime and module
 //!                                                environment.rs  its variables and secrets
+//!                                                apis.rs         the accounts that it may call
 //! ```
 //!
 //! Invariant: an attribute that means nothing for the function's kind, or for what it is on, is refused.
 
+mod apis;
 mod code;
 mod environment;
 mod handler;
@@ -22,10 +24,12 @@ use std::path::Path;
 
 use weir_types::FunctionName;
 
-use super::{Attributes, Inner, Reference, Shape};
+use super::{Attributes, Inner, Reference, Shape, Times};
 use crate::diagnostic::Report;
 use crate::load::{Known, Names};
-use crate::{Body, Diagnostic, FilesPlan, FunctionPlan, LookupPlan, Place, QueuePlan, SchedulePlan, StreamPlan};
+use crate::{
+    ApiPlan, Body, Diagnostic, FilesPlan, FunctionPlan, LookupPlan, Place, QueuePlan, SchedulePlan, StreamPlan,
+};
 
 pub(crate) use output::Feed;
 pub(super) use sql::query;
@@ -45,6 +49,7 @@ pub(crate) const SHAPE: Shape = Shape {
         "keep_warm",
         "environment",
         "network",
+        "apis",
         "start",
         "to",
         "schema",
@@ -52,9 +57,9 @@ pub(crate) const SHAPE: Shape = Shape {
     ],
     later: &["tags", "layers", "architecture", "alias"],
     blocks: &[
-        Inner { kind: "batch", named: false },
-        Inner { kind: "retry", named: false },
-        Inner { kind: "output", named: true },
+        Inner { kind: "batch", times: Times::Once },
+        Inner { kind: "retry", times: Times::Once },
+        Inner { kind: "output", times: Times::Named },
     ],
 };
 
@@ -72,6 +77,7 @@ pub(crate) struct Around<'a> {
     pub(crate) schedules: &'a Known<SchedulePlan>,
     pub(crate) files: &'a Known<FilesPlan>,
     pub(crate) lookups: &'a Known<LookupPlan>,
+    pub(crate) apis: &'a Known<ApiPlan>,
 }
 
 /// A function's flow, which is known even if what it runs is not.
@@ -130,6 +136,7 @@ pub(crate) fn read(block: &Attributes<'_>, name: FunctionName, around: &Around<'
         feeds: Vec::new(),
         plan: None,
     };
+    let apis = apis::read(block, around, report);
     let arrival = source.arrival;
     let body = match kind {
         Some(Kind::Sql) => sql::read(block, arrival.as_ref(), drafts, &mut flow.reads, around, report),
@@ -147,7 +154,7 @@ pub(crate) fn read(block: &Attributes<'_>, name: FunctionName, around: &Around<'
         on_failure: on_failure.and_then(|(_, queue)| queue),
         batch: settings.batch,
         retry: settings.retry,
-        apis: Vec::new(),
+        apis,
         place: block.place(),
     });
     flow
@@ -164,7 +171,7 @@ fn kind(block: &Attributes<'_>, report: &mut Report) -> Option<Kind> {
             None
         }
         (true, false) => {
-            let only = ["memory", "timeout", "concurrency", "temp", "keep_warm", "environment", "network"];
+            let only = ["memory", "timeout", "concurrency", "temp", "keep_warm", "environment", "network", "apis"];
             let message = |name: &str| format!("`{name}` is for handlers, and {block} is SQL");
             block.forbid(only, message, "remove it: SQL runs inside of weir, within the node's own limits", report);
             let hint = "remove it: a record on which SQL fails would fail again, and is a dead letter at once";

@@ -33,6 +33,30 @@ async fn a_queue_is_after_a_restart_what_it_was() {
 }
 
 #[tokio::test]
+async fn leases_that_are_taken_back_wait_for_no_clock_and_stay_counted() {
+    let world = World::new("orders");
+    let queue = world.open().await;
+    queue.send((0..20_100).map(|index| grouped(&format!("g{}", index % 7), format!("{index}"))).collect()).await.unwrap();
+    for _ in 0..3 {
+        queue.receive(Receive { hidden_for: HIDDEN_MAX, ..now(10_000) }).await.unwrap();
+    }
+    queue.close().await;
+    let queue = world.open().await;
+    assert_eq!((queue.stats().ready, queue.stats().in_flight), (0, 20_100));
+    queue.take_back().await.unwrap();
+    let mut again = Vec::new();
+    while again.len() < 20_100 {
+        again.extend(queue.receive(waiting(10_000)).await.unwrap());
+    }
+    assert!(again.iter().all(|received| received.receive_count == 2));
+    // With none that is held there is nothing to do, and nothing is stored.
+    queue.delete(again.into_iter().map(|received| received.receipt).collect()).await.unwrap();
+    let tail = world.log().await.bounds().tail;
+    queue.take_back().await.unwrap();
+    assert_eq!(world.log().await.bounds().tail, tail);
+}
+
+#[tokio::test]
 async fn the_log_is_trimmed_and_one_old_message_does_not_hold_it() {
     let world = World::new("orders");
     let queue = world.open().await;
