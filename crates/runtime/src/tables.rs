@@ -15,6 +15,7 @@ use weir_stream::Stream;
 use weir_table::{Evolution, Keep, LocalStore, OpenError, PartitionBy, Rewriting, Rule, Spec, Table, Witness};
 use weir_types::{FunctionName, StreamName};
 
+use crate::crawl::OpenCrawls;
 use crate::dead::{ACTIONS, ACTIONS_SQL, DEAD_LETTERS};
 use crate::folder::{Folder, FolderError};
 use crate::function::Functions;
@@ -70,6 +71,7 @@ const OPEN_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Feeds<'a> {
     pub plans: &'a BTreeMap<FunctionName, Arc<FunctionPlan>>,
     pub functions: &'a Functions,
+    pub crawls: &'a OpenCrawls,
     pub streams: &'a BTreeMap<StreamName, Arc<OpenStream>>,
     pub lookups: &'a LookupSet,
 }
@@ -85,7 +87,12 @@ impl Planned {
         let mut replayed = None;
         let stream = match &plan.source {
             TableSource::Stream(name) => feeds.streams.get(name).expect(known).clone(),
-            TableSource::Crawl { .. } => unreachable!("no plan has crawls yet"),
+            TableSource::Crawl { crawl, .. } => {
+                let (stream, key) =
+                    feeds.crawls.get(crawl).and_then(|crawl| crawl.output_of(&plan.name)).expect(known);
+                only = Some(key);
+                stream
+            }
             TableSource::Rollup(_) => unreachable!("rollups are opened after their sources, by `crate::rollup`"),
             TableSource::Function { function: name, output } => {
                 let planned = feeds.plans.get(name);

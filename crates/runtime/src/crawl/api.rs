@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_budget::{Share, Status};
+use weir_budget::{Outcome as Called, Share, Signal, Status, read_headers};
 use weir_crawl::runs::{By, Change, Command, Outcome, Run, Runs, Start};
 use weir_crawl::status::CrawlStatus;
 use weir_crawl::{Answer, Request, RunError, RunValues, TransportError};
 use weir_env::Env;
 use weir_machine::{Owner, SubmitError};
-use weir_types::{ApiName, CrawlName, span};
+use weir_types::{ApiName, CrawlName, Timestamp, span};
 
 use super::apis::Apis;
 use super::open::{OpenCrawl, OpenCrawls};
@@ -301,11 +301,11 @@ impl Crawls {
             loop {
                 let permit = flow.permit().await;
                 let answer = api.transport.call(request.clone()).await;
-                let signal = weir_crawl::signal_of(&answer, self.env.now());
+                let signal = signal(&answer, self.env.now());
                 let outcome = signal.outcome;
                 permit.end(signal);
                 match answer {
-                    Ok(_) if outcome == weir_budget::Outcome::Throttled => {}
+                    Ok(_) if outcome == Called::Throttled => {}
                     answer => break answer,
                 }
             }
@@ -317,5 +317,27 @@ impl Crawls {
                 Err(CallError::TooLate { api: name.clone(), within, waits })
             }
         }
+    }
+}
+
+/// Returns what a function's call says about the vendor's pace. What else an answer means is the function's to know.
+fn signal(answer: &Result<Answer, TransportError>, now: Timestamp) -> Signal {
+    match answer {
+        Ok(answer) => {
+            let headers = answer.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            let said = read_headers(headers, now);
+            let outcome = match answer.status {
+                429 => Called::Throttled,
+                503 if said.retry_after.is_some() => Called::Throttled,
+                500.. => Called::Failed,
+                _ => Called::Answered,
+            };
+            Signal { outcome, latency: Some(answer.latency), retry_after: said.retry_after, limits: said.limits }
+        }
+        Err(TransportError::Connect { .. } | TransportError::Timeout { .. } | TransportError::CutOff { .. }) => {
+            Signal::of(Called::Failed)
+        }
+        Err(TransportError::TooLarge { .. }) => Signal::of(Called::Answered),
+        Err(TransportError::Token { .. } | TransportError::NotRecorded { .. }) => Signal::of(Called::Unknown),
     }
 }

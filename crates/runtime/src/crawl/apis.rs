@@ -74,7 +74,7 @@ pub(crate) async fn open(
         let transport =
             transports.open(&plan, env).map_err(|source| StartError::Api { api: name.clone(), source })?;
         let budget = Budget::open(name.clone(), plan.budget, facts.clone(), env.clone());
-        apis.insert(name.clone(), OpenApi { name, client: plan.client, budget, transport });
+        apis.insert(name, OpenApi { client: plan.client, budget, transport });
     }
     Ok(apis)
 }

@@ -114,8 +114,9 @@ pub(super) async fn run(parts: Parts, mut stopping: watch::Receiver<bool>) {
         };
         let read = tokio::select! {
             read = read => read,
-            stopped = stopping.wait_for(|stop| *stop) => {
-                if stopped.is_ok() && unkept > 0 {
+            // A sender that is gone is as good as a crash: there is nobody to wait for a snapshot.
+            clean = async { stopping.wait_for(|stop| *stop).await.is_ok() } => {
+                if clean && unkept > 0 {
                     keep(&parts, next).await;
                 }
                 return;

@@ -34,7 +34,7 @@ mod task;
 
 pub use self::api::{CallError, CrawlError, Crawls, RunAsk};
 pub use self::apis::{MakeTransport, Transports};
-pub(crate) use self::apis::{Apis, open as open_apis};
+pub(crate) use self::apis::open as open_apis;
 pub(crate) use self::marker::{End, Mark, Marker, RUN_KEY};
 pub(crate) use self::open::{Around, OpenCrawl, OpenCrawls, consumer};
 

@@ -16,7 +16,7 @@ use weir_machine::{Owner, Snapshots};
 use weir_queue::{Queue, Queues, Settings as QueueSettings};
 use weir_schema::Schema;
 use weir_stream::{Checkpoints, Settings, Stream};
-use weir_types::{ApiName, QueueName, SequenceNumber, ShardId, StreamName, TableName};
+use weir_types::{QueueName, SequenceNumber, ShardId, StreamName, TableName};
 
 use super::apis::Apis;
 use super::crew::{Answers, Crew, Flying, Held, Orders};
@@ -110,7 +110,11 @@ impl OpenCrawl {
             if matches!(output.to, To::Table(_)) {
                 register(&plan, &output.resource, &schema, around).await?;
             }
-            forms.insert(output.resource.clone(), Form::new(&output.resource, schema));
+            let form = Form::new(&output.resource, schema).map_err(|error| StartError::Crawl {
+                crawl: plan.name.clone(),
+                reason: format!("the schema of resource `{}`: {}", output.resource, crate::pipeline::chain(&error)),
+            })?;
+            forms.insert(output.resource.clone(), form);
         }
         let unpinned = (!unpinned.is_empty()).then(|| {
             let names = unpinned.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -132,7 +136,7 @@ impl OpenCrawl {
             budget: api.budget.clone(),
             transport: api.transport.clone(),
             forms,
-            held: Held { emptied: changed.clone(), ..Held::default() },
+            held: Held::new(changed.clone()),
             flying: Flying::default(),
             trouble: trouble.clone(),
         };
@@ -300,7 +304,6 @@ pub(crate) type OpenCrawls = BTreeMap<weir_types::CrawlName, Arc<OpenCrawl>>;
 
 /// A vendor's account, opened.
 pub(crate) struct OpenApi {
-    pub name: ApiName,
     pub client: weir_crawl::spec::Client,
     pub budget: Arc<Budget>,
     pub transport: Arc<dyn Transport>,

@@ -52,7 +52,7 @@ impl OpenCrawl {
         let retrying = self.queue.stats().delayed;
         let waits = Waits { state: run.state, wait: self.budget.status().wait, retrying };
         let steps = known.map_or(&[][..], RunProgress::steps).iter().map(|step| {
-            let totals = step.totals();
+            let totals = Totals::from(step.counts());
             let in_flight = by_resource.get(step.resource()).copied().unwrap_or(0);
             StepStatus {
                 resource: step.resource().to_owned(),
