@@ -11,6 +11,7 @@
 //! no end, only an "at least". What nobody can know (an outage that comes, a limit that will change) is not in the range.
 //! `docs/decisions/0023-eta.md` has the formulas, their sources, and what they were measured on.
 
+mod dry_run;
 mod estimate;
 mod fan;
 mod lists;
@@ -24,6 +25,7 @@ mod words;
 use serde::{Deserialize, Serialize};
 use weir_types::Timestamp;
 
+pub use dry_run::{Plan, PlannedStep, RestsOn, dry_run};
 pub use estimate::{Estimate, Estimator};
 pub use prior::Prior;
 pub use supply::{Allowance, Between, Supply, Unlimited};

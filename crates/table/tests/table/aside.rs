@@ -74,7 +74,7 @@ async fn what_was_gathered_is_unseen_until_it_takes_the_place_of_all() {
 #[tokio::test]
 async fn what_is_added_stands_beside_what_was_there() {
     let (store, env) = (memory(), env(2));
-    let spec = Spec { unique_by: Vec::new(), ..spec() };
+    let spec = Spec { unique_by: Vec::new(), buckets: 1, ..spec() };
     let table = open(spec, store.clone(), &env).await;
     let aside = table.open_aside(aside_spec(), None).await.unwrap();
     let mut all = Vec::new();
@@ -248,11 +248,11 @@ async fn the_witnesses_of_both_are_told_what_comes_and_what_goes() {
     let table = Table::open_witnessed(spec(), store.clone(), root, env.clone(), of_table.clone()).await.unwrap();
     let aside = table.open_aside(aside_spec(), Some(of_aside.clone())).await.unwrap();
     for number in 1..=3 {
-        aside.append(batch(&rows_of_run(number, 10 + number as usize)), &[(source(), number)]).await.unwrap();
+        aside.append(batch(&rows_of_run(number, 10 + number as usize)), &[(source(), number * 10)]).await.unwrap();
         aside.commit().await.unwrap();
         assert_eq!(of_aside.0.lock().unwrap().1.count, 10 + number);
         table.take_over(How::Instead, (run(), number)).await.unwrap();
-        aside.clear(&[(source(), number + 100)]).await.unwrap();
+        aside.clear(&[(source(), number * 10 + 1)]).await.unwrap();
         assert_eq!(of_aside.0.lock().unwrap().1, Tally::default());
         let held = table.audit(None).await.unwrap().places.into_values().fold(Tally::default(), |mut all, tally| {
             all.merge(tally);
