@@ -4,6 +4,7 @@
 
 pub mod eta;
 pub mod http;
+pub mod import;
 mod incremental;
 pub mod infer;
 mod page;
