@@ -18,6 +18,7 @@ mod lists;
 mod prior;
 mod remaining;
 mod supply;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -28,7 +29,7 @@ use weir_types::Timestamp;
 pub use dry_run::{Plan, PlannedStep, RestsOn, dry_run};
 pub use estimate::{Estimate, Estimator};
 pub use prior::Prior;
-pub use supply::{Allowance, Between, Supply, Unlimited};
+pub use supply::{Allowance, Between, Company, Supply, Unlimited};
 
 use crate::status::Expected;
 
