@@ -6,21 +6,21 @@ use std::time::Duration;
 
 use object_store::ObjectStore;
 use url::Url;
-use weir_config::{CompactionPlan, Evolve, FunctionPlan, TablePlan, TableSource};
+use weir_config::{CompactionPlan, Evolve, FunctionPlan, TablePlan, TableSource, Visible};
 use weir_env::Env;
 use weir_function::{Function, SqlFunction};
 use weir_schema::columns::{Past, past};
 use weir_schema::{Schema, arrow_schema};
 use weir_stream::Stream;
 use weir_table::{Evolution, Keep, LocalStore, OpenError, PartitionBy, Rewriting, Rule, Spec, Table, Witness};
-use weir_types::{FunctionName, StreamName};
+use weir_types::{FunctionName, StreamName, TableName};
 
 use crate::dead::{ACTIONS, ACTIONS_SQL, DEAD_LETTERS};
 use crate::folder::{Folder, FolderError};
 use crate::function::Functions;
 use crate::lookups::LookupSet;
 use crate::node::StartError;
-use crate::pipeline::{OnRepeat, SourceShard, chain, shards_of};
+use crate::pipeline::{IfEmpty, OnRepeat, SourceShard, Whole, chain, shards_of};
 use crate::streams::OpenStream;
 
 /// Rows that make a commit worthwhile, in bytes of Arrow: one such lot is written while the next gathers.
@@ -37,6 +37,8 @@ pub(crate) struct Planned {
     /// Where they are read.
     pub sources: Vec<SourceShard>,
     pub function: Option<Arc<dyn Function>>,
+    /// What of a crawl's runs becomes the table's, if it takes them whole.
+    pub whole: Option<Whole>,
 }
 
 /// Says how a table's columns follow the stream's schema. Of a function's, `passed` names those that it passes on: what it
@@ -85,7 +87,10 @@ impl Planned {
         let mut replayed = None;
         let stream = match &plan.source {
             TableSource::Stream(name) => feeds.streams.get(name).expect(known).clone(),
-            TableSource::Crawl { .. } => unreachable!("no plan has crawls yet"),
+            TableSource::Crawl { crawl, resource } => {
+                only = Some(resource.clone().into_bytes());
+                feeds.streams.get(&StreamName::of_crawl(crawl)).expect(known).clone()
+            }
             TableSource::Rollup(_) => unreachable!("rollups are opened after their sources, by `crate::rollup`"),
             TableSource::Function { function: name, output } => {
                 let planned = feeds.plans.get(name);
@@ -138,7 +143,15 @@ impl Planned {
         if let Some(size) = plan.target_file_size {
             spec.target_file_bytes = size.0;
         }
-        Ok(Self { spec, location: plan.location, stream, sources, function })
+        let whole = match plan.visible {
+            Visible::AtOnce => None,
+            Visible::Complete => Some(Whole::Added),
+            Visible::Instead => Some(Whole::Instead(match plan.if_empty {
+                weir_config::IfEmpty::Keep => IfEmpty::Keep,
+                weir_config::IfEmpty::Replace => IfEmpty::Replace,
+            })),
+        };
+        Ok(Self { spec, location: plan.location, stream, sources, function, whole })
     }
 
     /// The table of dead letters.
@@ -148,7 +161,7 @@ impl Planned {
         let name = DEAD_LETTERS.parse().expect("the name follows the rule");
         let spec = Spec { unique_by: vec!["id".to_owned()], ..Spec::new(name, columns) };
         let sources = shards_of(&stream.stream, None).collect();
-        Self { spec, location: None, stream, sources, function: None }
+        Self { spec, location: None, stream, sources, function: None, whole: None }
     }
 
     /// The table of what became of them.
@@ -159,7 +172,7 @@ impl Planned {
         let name = ACTIONS.parse().expect("the name follows the rule");
         let spec = Spec { unique_by: vec!["id".to_owned()], ..Spec::new(name, function.output()) };
         let sources = shards_of(&stream.stream, None).collect();
-        Ok(Self { spec, location: None, stream, sources, function: Some(Arc::new(function)) })
+        Ok(Self { spec, location: None, stream, sources, function: Some(Arc::new(function)), whole: None })
     }
 
     /// Opens the table itself, and makes it if it is new.
@@ -170,6 +183,42 @@ impl Planned {
         witness: Arc<dyn Witness>,
     ) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
         open(&self.spec, self.location.as_ref(), folder, env, witness).await
+    }
+}
+
+/// Opens the table in which a run's rows are gathered for another one.
+pub(crate) async fn open_aside(
+    table: &Table,
+    whole: Whole,
+    witness: Arc<dyn Witness>,
+) -> Result<Arc<Table>, StartError> {
+    let mut spec = Spec { name: TableName::of_run(&table.spec().name), ..table.spec().clone() };
+    if let Whole::Instead(_) = whole {
+        // All rows are of one run: none of them is late.
+        (spec.lookback, spec.late) = (None, Rule::Keep);
+    }
+    let mut pause = OPEN_PAUSE;
+    for tried in 1.. {
+        match table.open_aside(spec.clone(), Some(witness.clone())).await {
+            Ok(aside) => return Ok(aside),
+            Err(error @ (OpenError::Log { .. } | OpenError::Note { .. })) if tried < OPENS_MAX => {
+                tracing::warn!(table = %spec.name, error = chain(&error), tried, "a table could not be opened, and is tried again");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        table.env().sleep(table.env().jitter(pause)).await;
+        pause *= 2;
+    }
+    unreachable!("the last try returns")
+}
+
+/// Refuses a table that took whole runs, and is to take rows as they come: how far it is of its crawl would not be known.
+pub(crate) async fn refuse_aside(table: &Table) -> Result<(), StartError> {
+    let name = || table.spec().name.clone();
+    match table.has_aside().await {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(StartError::TookWholeRuns { table: name() }),
+        Err(source) => Err(StartError::Look { table: name(), source }),
     }
 }
 
