@@ -2,9 +2,9 @@
 
 mod bench;
 mod bench_compact;
-mod databases;
 mod handlers;
 mod lint;
+mod packages;
 mod python;
 mod run;
 mod test;
@@ -14,7 +14,7 @@ use anyhow::bail;
 const HELP: &str = "cargo xtask <task>
 
   setup          make the tests' Python environments and compiled handler (pinned, below the user's cache),
-                 and install the databases that lookups are tested with
+                 and install the databases and the proxy that lookups and crawls are tested with
   test           everything: Rust tests, then real clients and foreign readers from Python
   chaos [MINUTES] kill -9, a failing object store, late and repeated events, and a changing schema, for long (default 10)
   lint           fmt, clippy and docs, with warnings denied
@@ -24,7 +24,7 @@ const HELP: &str = "cargo xtask <task>
 
 fn setup() -> anyhow::Result<()> {
     python::setup()?;
-    databases::setup()?;
+    packages::setup()?;
     handlers::rust().map(drop)
 }
 

@@ -6,12 +6,12 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::run::{binary, cargo, check, command};
-use crate::{databases, handlers, python};
+use crate::{handlers, packages, python};
 
 /// Runs the Rust tests, then those that talk to the built binary with real clients and foreign readers.
 pub fn run() -> anyhow::Result<()> {
     let pythons = python::setup()?;
-    databases::setup()?;
+    packages::setup()?;
     let compiled = handlers::rust()?;
     // This builds the binary as well, since the CLI's tests run it.
     check(cargo().args(["test", "--workspace", "--quiet"]))?;

@@ -81,6 +81,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
                 (plan.schedules.len(), "schedule"),
                 (plan.files.len(), "file source"),
                 (plan.lookups.len(), "lookup"),
+                (plan.apis.len(), "api"),
+                (plan.crawls.len(), "crawl"),
                 (plan.functions.len(), "function"),
                 (plan.tables.len(), "table"),
             ];

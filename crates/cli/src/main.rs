@@ -3,10 +3,12 @@
 //! stdout is data, stderr is everything else; `--json` works on every command that answers; exit codes are those of
 //! [`exit::Exit`]. Each command is a file of its own.
 
+mod api;
 mod archive;
 mod backfill;
 mod check;
 mod client;
+mod crawl;
 mod dead;
 mod demo;
 mod exit;
@@ -76,6 +78,10 @@ enum Command {
     Function(function::Args),
     /// Show what came in, went out and is in flight, hop by hop, and whether it balances
     Ledger(ledger::Args),
+    /// Crawls: run, status, runs, pause, resume, cancel, plan
+    Crawl(crawl::Args),
+    /// Vendors' accounts: list, show what their budgets allow
+    Api(api::Args),
     /// Lookups: list, show, refresh
     Lookup(lookup::Args),
     /// Look into a data folder's log, verify it, or repair it
@@ -100,6 +106,8 @@ fn main() -> ExitCode {
         Command::Queue(args) => queue::run(args),
         Command::Archive(args) => archive::run(args),
         Command::Dead(args) => dead::run(args),
+        Command::Crawl(args) => crawl::run(args),
+        Command::Api(args) => api::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Table(args) => table::run(args),
         Command::Function(args) => function::run(args),

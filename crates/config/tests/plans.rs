@@ -4,6 +4,8 @@
 #[path = "plans/crawls.rs"]
 mod crawls;
 mod folder;
+#[path = "plans/imports.rs"]
+mod imports;
 #[path = "plans/orders.rs"]
 mod orders;
 #[path = "plans/rollups.rs"]

@@ -4,19 +4,25 @@
 
 pub mod eta;
 pub mod http;
+pub mod import;
+mod incremental;
 pub mod infer;
+mod page;
+mod path;
 mod plan;
 pub mod progress;
 mod read;
 pub mod recording;
 mod run;
 pub mod runs;
+mod select;
 pub mod spec;
 pub mod status;
 mod task;
+mod template;
 mod transport;
 
-pub use plan::{Output, RequestError, RunError, SpecError, Step};
+pub use plan::{Output, Plan, RequestError, RunError, SpecError, Step};
 pub use read::{Failure, FieldProblem, Lost, PROBLEMS_MAX, Page, Problem, Read};
 pub use run::RunValues;
 pub use task::{PageState, Task};

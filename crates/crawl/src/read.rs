@@ -134,6 +134,14 @@ pub enum Failure {
         /// What the answer has instead.
         found: String,
     },
+    /// An error in an answer whose status says that all is well.
+    #[error("status {status} with an error as its body{excerpt}")]
+    Disguised {
+        /// The status.
+        status: u16,
+        /// The answer's beginning, behind a colon.
+        excerpt: String,
+    },
     /// There is no selector, and the items could be in several places.
     #[error("the items may be in {}: name one as `data_selector`", .candidates.join(" or "))]
     AmbiguousData {

@@ -63,6 +63,15 @@ pub enum KeyLocation {
     Cookie,
 }
 
+/// How long a call may take if nothing is said.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+/// How large an answer may be if nothing is said, in bytes.
+pub const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How often a task is tried if nothing is said.
+pub const ATTEMPTS: u32 = 8;
+/// How many pages a list may have if nothing is said.
+pub const PAGES_MAX: u64 = 10_000;
+
 /// An `api` block, without its budget.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
@@ -78,6 +87,20 @@ pub struct Client {
     pub timeout: Duration,
     /// The largest answer, in bytes, after decompression.
     pub answer_bytes_max: u64,
+}
+
+impl Client {
+    /// A client of which only the place is known.
+    pub fn new(base_url: Url) -> Self {
+        Self {
+            base_url,
+            headers: Vec::new(),
+            auth: Auth::None,
+            paginator: None,
+            timeout: TIMEOUT,
+            answer_bytes_max: ANSWER_BYTES_MAX,
+        }
+    }
 }
 
 /// How a list goes on. The names and defaults are dlt's.
@@ -120,9 +143,9 @@ pub enum Paginator {
         offset_param: String,
         /// The limit's; `limit`.
         limit_param: String,
-        /// JSONPath of how many there are; `total`. None: a page that is short, or empty, is the last.
+        /// JSONPath of how many there are; `total`. Where there is none, the list goes on until a page is empty.
         total_path: Option<String>,
-        /// The last offset that is asked for.
+        /// No offset from this one on is asked for.
         maximum_offset: Option<u64>,
         /// Whether an empty page is the last, whatever the total says.
         stop_after_empty_page: bool,
@@ -135,7 +158,7 @@ pub enum Paginator {
         page_param: String,
         /// JSONPath of how many pages there are; `total`.
         total_path: Option<String>,
-        /// The last page that is asked for.
+        /// No page from this one on is asked for.
         maximum_page: Option<u64>,
         /// Whether an empty page is the last.
         stop_after_empty_page: bool,
@@ -210,7 +233,8 @@ pub struct Resource {
     pub headers: Vec<(String, String)>,
     /// A JSON body, in whose texts templates are filled in.
     pub body: Option<Value>,
-    /// JSONPath of the items; none: found by looking (the answer itself where it is a list, else its one list).
+    /// JSONPath of the items; none: the answer itself where it is a list or the path ends in a placeholder, else found by
+    /// looking (a list of a name that records go by, else its one list).
     pub data_selector: Option<String>,
     /// How its list goes on; none: the client's, else found by looking.
     pub paginator: Option<Paginator>,
@@ -228,6 +252,29 @@ pub struct Resource {
     pub attempts: u32,
     /// The most pages of one list; a vendor whose pages never end is stopped there, as a failure.
     pub pages_max: u64,
+}
+
+impl Resource {
+    /// A resource of which only the path is known: a GET, its items and pages found by looking.
+    pub fn new(name: impl Into<String>, path: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            path: path.into(),
+            method: Method::Get,
+            params: Vec::new(),
+            headers: Vec::new(),
+            body: None,
+            data_selector: None,
+            paginator: None,
+            include_from_parent: Vec::new(),
+            primary_key: Vec::new(),
+            write_disposition: WriteDisposition::Append,
+            incremental: None,
+            response_actions: Vec::new(),
+            attempts: ATTEMPTS,
+            pages_max: PAGES_MAX,
+        }
+    }
 }
 
 /// A tenant of a crawl: a share of the budget, and values for templates.
@@ -254,4 +301,11 @@ pub struct Crawl {
     pub tenant: Option<String>,
     /// Values for `{params.NAME}`, which a run may set otherwise.
     pub params: Vec<(String, String)>,
+}
+
+impl Crawl {
+    /// A crawl without tenants and parameters.
+    pub fn new(name: impl Into<String>, resources: Vec<Resource>) -> Self {
+        Self { name: name.into(), resources, tenants: Vec::new(), tenant: None, params: Vec::new() }
+    }
 }

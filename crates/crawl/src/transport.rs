@@ -50,6 +50,14 @@ pub struct Answer {
     pub latency: Duration,
 }
 
+impl Answer {
+    /// Returns the first header of a name, whatever its case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        headers.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
 /// Why there is no answer. Never shows a credential.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TransportError {

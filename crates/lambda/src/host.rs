@@ -196,6 +196,11 @@ impl Host {
         Ok(Arc::new(Self { shared, handlers: Mutex::default(), deploying: tokio::sync::Mutex::default() }))
     }
 
+    /// Returns what handlers find as `AWS_ENDPOINT_URL`.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.shared.options.endpoint.as_deref()
+    }
+
     /// Stages the code as a version if its files or settings are new, installs its dependencies, and makes it live.
     ///
     /// Idempotent. A second deployment of a name returns the same handler; invocations that run end on the version that

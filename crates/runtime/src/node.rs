@@ -8,23 +8,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 use object_store::path::Path as ObjectPath;
 use tokio::task::JoinHandle;
 use url::Url;
+use weir_budget::Budgets;
 use weir_config::{Body, FunctionPlan, On, Plan, SchedulePlan, TableSource};
+use weir_crawl::http::HttpError;
+use weir_crawl::runs::Runs;
 use weir_env::Env;
 use weir_function::SqlError;
 use weir_lambda::{Host, HostError, Options as HostOptions, Versions};
 use weir_log::local::Options as LogOptions;
 use weir_log::{Engine, EngineError, LocalEngine};
-use weir_machine::{OpenError as MachineError, Options as MachineOptions, Owner, Snapshots, SubmitError};
+use weir_machine::{
+    OpenError as MachineError, Options as MachineOptions, Owner, SnapshotError, Snapshots, SubmitError,
+};
 use weir_queue::Queues;
 use weir_schema::Registry;
 use weir_stream::{Checkpoints, OpenError as StreamError, Settings, Stream};
 use weir_table::{OpenError as TableError, Table};
 use weir_types::{
-    FilesName, FunctionName, LogName, QueueName, ScheduleName, SequenceNumber, StreamName, SubjectName, TableName,
+    ApiName, CrawlName, FilesName, FunctionName, LogName, QueueName, ScheduleName, SequenceNumber, StreamName, SubjectName, TableName,
 };
 
 use crate::archive::{self, Archives};
 use crate::compaction::Compactions;
+use crate::crawl::{self, Crawls, OpenCrawl, OpenCrawls, Transports};
 use crate::dead::{self, ACTIONS, Actions, DEAD_LETTERS, DeadLetters};
 use crate::door::Room;
 use crate::files::{self, Files, OpenFiles};
@@ -54,6 +60,8 @@ pub struct Options {
     pub handlers: Handlers,
     /// Whether books are kept.
     pub ledger: Keeping,
+    /// What carries the calls of crawls.
+    pub transports: Transports,
 }
 
 /// What running handlers needs of the process around.
@@ -256,6 +264,32 @@ pub enum StartError {
         #[source]
         source: SubmitError,
     },
+    /// A crawl's words are not understood any more.
+    #[error("crawl `{crawl}`: {reason}")]
+    Crawl {
+        /// The crawl.
+        crawl: CrawlName,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// How far a crawl is can't be read.
+    #[error("read how far crawl `{crawl}` is")]
+    CrawlProgress {
+        /// The crawl.
+        crawl: CrawlName,
+        /// The cause.
+        #[source]
+        source: SnapshotError,
+    },
+    /// An account can't be called.
+    #[error("open api `{api}`")]
+    Api {
+        /// The account.
+        api: ApiName,
+        /// The cause.
+        #[source]
+        source: HttpError,
+    },
     /// A name of weir's own is taken by the plan.
     #[error("`{DEAD_LETTERS}` and `{ACTIONS}` are streams and tables of weir's own: name yours otherwise")]
     Reserved,
@@ -281,6 +315,7 @@ pub struct Node {
     lookups: Arc<LookupSet>,
     plans: BTreeMap<FunctionName, Arc<FunctionPlan>>,
     functions: Functions,
+    crawls: Arc<Crawls>,
     files: Vec<OpenFiles>,
     /// Runs the handlers, if the plan has any. Their environments end with the node.
     host: Option<Arc<Host>>,
@@ -320,6 +355,8 @@ impl Node {
         let versions: Owner<Versions> = machine(&*engine, &snapshots, &env).await?;
         let taken: Owner<Files> = machine(&*engine, &snapshots, &env).await?;
         let replays: Owner<Replays> = machine(&*engine, &snapshots, &env).await?;
+        let runs: Owner<Runs> = machine(&*engine, &snapshots, &env).await?;
+        let budgets: Owner<Budgets> = machine(&*engine, &snapshots, &env).await?;
         let books = Books::new(env.clone(), machine(&*engine, &snapshots, &env).await?, options.ledger);
         let catalog = Catalog::new(registry);
         let opening = Opening { env: &env, engine: &*engine, snapshots: &snapshots, catalog: &catalog };
@@ -377,7 +414,26 @@ impl Node {
             functions.insert(name.clone(), OpenFunction::open(plan.clone(), &of_functions).await?);
         }
 
-        let feeds = Feeds { plans: &plans, functions: &functions, streams: &streams, lookups: &lookups };
+        let apis = crawl::open_apis(plan.apis, budgets, &options.transports, &env).await?;
+        let of_crawls = crawl::Around {
+            env: &env,
+            engine: &*engine,
+            snapshots: &snapshots,
+            catalog: &catalog,
+            checkpoints: &checkpoints,
+            streams: &streams,
+            queues: &queues,
+            dead_letters: &dead_letters,
+            runs: &runs,
+            apis: &apis,
+        };
+        let mut crawls = OpenCrawls::new();
+        for (name, plan) in plan.crawls {
+            crawls.insert(name, OpenCrawl::open(plan, &of_crawls).await?);
+        }
+
+        let feeds =
+            Feeds { plans: &plans, functions: &functions, crawls: &crawls, streams: &streams, lookups: &lookups };
         let mut parts = Vec::new();
         let (rollups, tables): (Vec<_>, Vec<_>) =
             plan.tables.into_values().partition(|table| matches!(table.source, TableSource::Rollup(_)));
@@ -406,6 +462,7 @@ impl Node {
             let replay = function.replay.iter().flat_map(|replay| [&replay.feed, &replay.made]);
             std::iter::once(&function.stream).chain(&function.redrive).chain(replay)
         });
+        let own_streams = own_streams.chain(crawls.values().map(|crawl| &crawl.stream));
         let of_tables = opened.iter().flat_map(|(planned, ..)| &planned.sources).map(|source| &source.stream);
         for stream in streams.values().map(|stream| &stream.stream).chain(own_streams).chain(of_tables) {
             for shard in stream.shards() {
@@ -461,6 +518,10 @@ impl Node {
             function.start(&of_functions).await?;
         }
         start_schedules(&env, &plan.schedules, &functions).await;
+        for crawl in crawls.values() {
+            crawl.start(&of_crawls).await?;
+        }
+        let crawls = Arc::new(Crawls::new(env.clone(), crawls, apis, runs));
         let around = files::Around {
             env: &env,
             owner: &taken,
@@ -482,6 +543,7 @@ impl Node {
             lookups,
             plans,
             functions,
+            crawls,
             files,
             host,
             versions,
@@ -517,7 +579,8 @@ impl Node {
         // What brings something in before what works it off.
         self.replaying.stop().await;
         futures::future::join_all(self.files.iter().map(OpenFiles::stop)).await;
-        // Functions before tables: what they have made is in the tables' streams then.
+        // Crawls and functions before tables: what they have made is in the tables' streams then.
+        futures::future::join_all(self.crawls.open.values().map(|crawl| crawl.stop())).await;
         futures::future::join_all(self.functions.values().map(|function| function.stop())).await;
         if let Some(host) = &self.host {
             host.close().await;
@@ -573,7 +636,8 @@ impl Node {
             std::iter::once(&function.stream).chain(&function.redrive).chain(replay)
         });
         let of_tables = self.pipelines.values().flat_map(Pipeline::sources).map(|source| &source.stream);
-        all.extend(of_functions.chain(of_tables).map(|stream| (stream.name().clone(), stream.clone())));
+        let of_crawls = self.crawls.open.values().map(|crawl| &crawl.stream);
+        all.extend(of_functions.chain(of_crawls).chain(of_tables).map(|stream| (stream.name().clone(), stream.clone())));
         all.into_values().collect()
     }
 
@@ -607,10 +671,14 @@ impl Node {
         self.host.as_ref().map(|host| host.confinement()).unwrap_or_default()
     }
 
-    /// Returns how far a function's own stream was carried on.
-    pub(crate) fn forwarded(&self, function: &str, log: &LogName) -> SequenceNumber {
-        let consumer = crate::function::consumer(function);
-        self.checkpoints.read(|all| all.get(&consumer, log)).map_or(SequenceNumber::ZERO, |at| at.next)
+    /// Returns the crawls, and the accounts that they call.
+    pub fn crawls(&self) -> &Arc<Crawls> {
+        &self.crawls
+    }
+
+    /// Returns how far the stream of a function or a crawl was carried on by its forwarder.
+    pub(crate) fn forwarded(&self, consumer: &str, log: &LogName) -> SequenceNumber {
+        self.checkpoints.read(|all| all.get(consumer, log)).map_or(SequenceNumber::ZERO, |at| at.next)
     }
 
     pub(crate) fn lookups(&self) -> &Arc<LookupSet> {

@@ -15,6 +15,7 @@ use weir_stream::Stream;
 use weir_table::{Evolution, Keep, LocalStore, OpenError, PartitionBy, Rewriting, Rule, Spec, Table, Witness};
 use weir_types::{FunctionName, StreamName, TableName};
 
+use crate::crawl::OpenCrawls;
 use crate::dead::{ACTIONS, ACTIONS_SQL, DEAD_LETTERS};
 use crate::folder::{Folder, FolderError};
 use crate::function::Functions;
@@ -72,8 +73,18 @@ const OPEN_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Feeds<'a> {
     pub plans: &'a BTreeMap<FunctionName, Arc<FunctionPlan>>,
     pub functions: &'a Functions,
+    pub crawls: &'a OpenCrawls,
     pub streams: &'a BTreeMap<StreamName, Arc<OpenStream>>,
     pub lookups: &'a LookupSet,
+}
+
+#[cfg(test)]
+impl Feeds<'_> {
+    /// Returns a stream that has the name of a crawl's: what its calls would bring is appended by the test.
+    fn stream_of(&self, source: &TableSource) -> Option<(Arc<OpenStream>, Vec<u8>)> {
+        let TableSource::Crawl { crawl, resource } = source else { return None };
+        Some((self.streams.get(&StreamName::of_crawl(crawl))?.clone(), resource.clone().into_bytes()))
+    }
 }
 
 impl Planned {
@@ -87,9 +98,13 @@ impl Planned {
         let mut replayed = None;
         let stream = match &plan.source {
             TableSource::Stream(name) => feeds.streams.get(name).expect(known).clone(),
-            TableSource::Crawl { crawl, resource } => {
-                only = Some(resource.clone().into_bytes());
-                feeds.streams.get(&StreamName::of_crawl(crawl)).expect(known).clone()
+            TableSource::Crawl { crawl, .. } => {
+                let opened = feeds.crawls.get(crawl).and_then(|crawl| crawl.output_of(&plan.name));
+                #[cfg(test)]
+                let opened = opened.or_else(|| feeds.stream_of(&plan.source));
+                let (stream, key) = opened.expect(known);
+                only = Some(key);
+                stream
             }
             TableSource::Rollup(_) => unreachable!("rollups are opened after their sources, by `crate::rollup`"),
             TableSource::Function { function: name, output } => {

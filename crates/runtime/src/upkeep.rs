@@ -73,6 +73,10 @@ impl Node {
             }
             None
         });
+        let crawls = self.crawls().open.values().filter(|crawl| crawl.stream.name() == name).map(|crawl| {
+            let log = stream.shards()[shard.0 as usize].log().name();
+            crawl.needs_from(self.forwarded(&crate::crawl::consumer(crawl.plan.name.as_str()), log)).0
+        });
         let carrier = (name.as_str() == ACTIONS).then(|| {
             let log = stream.shards()[shard.0 as usize].log().name();
             self.checkpoints().read(|all| all.get(CARRIER, log)).map_or(0, |at| at.next.0)
@@ -82,13 +86,13 @@ impl Node {
         // What is forgotten has been counted.
         let books = self.books().shards.booked(stream.shards()[shard.0 as usize].log().name()).map(|booked| booked.0);
         let own = carrier.into_iter().chain(archive).chain(replays).chain(books);
-        sources.chain(functions).chain(own).min().map(SequenceNumber)
+        sources.chain(functions).chain(crawls).chain(own).min().map(SequenceNumber)
     }
 
     /// Returns how far what a function has made was carried on. Its last record stays in any case: that is its state.
     fn needed_of_outbox(&self, function: &OpenFunction, made: &Stream, shard: ShardId) -> SequenceNumber {
         let shard = &made.shards()[shard.0 as usize];
-        let carried = self.forwarded(function.plan.name.as_str(), shard.log().name());
+        let carried = self.forwarded(&crate::function::consumer(function.plan.name.as_str()), shard.log().name());
         carried.min(SequenceNumber(shard.bounds().tail.0.saturating_sub(1)))
     }
 

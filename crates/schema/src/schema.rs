@@ -234,8 +234,7 @@ impl Schema {
         &self.0.nodes[id.index()]
     }
 
-    /// Returns the root's id.
-    pub fn root_id(&self) -> NodeId {
+    pub(crate) fn root_id(&self) -> NodeId {
         self.0.root
     }
 

@@ -4,7 +4,7 @@
 
 mod begin;
 mod show;
-mod watch;
+pub mod watch;
 
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::Value;

@@ -267,6 +267,17 @@ fn accounts_of_functions() {
             ("a stream", &[("table \"devices\" {", &ask("apis = [stream.readings]"))]),
             ("no list", &[("table \"devices\" {", &ask("apis = api.monitor"))]),
             ("twice", &[("table \"devices\" {", &ask("apis = [api.monitor, api.monitor]"))]),
+            ("without a network", &[("table \"devices\" {", &ask("apis = [api.monitor]\n  network = \"none\""))]),
+            (
+                "two of one variable",
+                &[
+                    ("table \"devices\" {", &ask("apis = [api.a-b, api.a_b]")),
+                    (
+                        "crawl \"devices\" {",
+                        "api \"a-b\" { base_url = \"http://a\" }\n\napi \"a_b\" { base_url = \"http://a\" }\n\ncrawl \"devices\" {",
+                    ),
+                ],
+            ),
             (
                 "of SQL",
                 &[(

@@ -9,6 +9,12 @@ use super::{Eta, words};
 use crate::progress::{RunProgress, TenantProgress};
 use crate::status::Expected;
 
+/// How far a pace that is known may be off, to either side: bursts, and turns that nobody takes.
+const PACE_ERROR: f64 = 0.03;
+
+/// Failures in a row that are reckoned with.
+const CHAIN_MAX: i32 = 8;
+
 /// How many calls are to come, and when the last one ends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate {
@@ -55,23 +61,24 @@ impl<'a> Estimator<'a> {
         unseen: &[&str],
         calls: Expected,
     ) -> Eta {
-        let factor = remaining.calls_per_task;
-        let allowed = |tasks: f64| self.supply.allowance.seconds_for(tasks * factor);
+        let turns = |tasks: f64, calls_per_task: f64| (tasks - self.supply.in_flight as f64).max(0.0) * calls_per_task;
+        let (few, many) = remaining.calls_per_task_range(mean);
+        let (mean, low, high) = (turns(mean, remaining.calls_per_task), turns(low, few), turns(high, many));
+        // Between so many calls there is one turn less.
+        let low = (low - 1.0).max(0.0);
+        let allowed = |calls: f64| self.supply.allowance.seconds_for(calls);
         let (mut likely, mut min, mut max) = (allowed(mean).likely, allowed(low).min, allowed(high).max);
-        match run.delivered().pace() {
-            // What the budget allows and nobody delivers takes as long as it takes.
-            Some(pace) if pace.per_second > 0.0 => {
-                let off = 1.0 + 2.0 * pace.error;
-                let takes = |tasks: f64| tasks * factor / pace.per_second;
-                likely = likely.max(takes(mean));
-                min = min.max(takes(low) / off.max(1.05));
-                max = max.max(takes(high) * off);
-            }
-            _ => {}
+        // What the budget allows and nobody delivers takes as long as it takes.
+        if let Some(pace) = run.delivered().pace() {
+            let off = 1.0 + 2.0 * pace.error;
+            likely = likely.max(mean / pace.per_second);
+            min = min.max(low / pace.per_second / off);
+            max = max.max(high / pace.per_second * off);
         }
-        let tail = Tail::of(run, remaining, self.supply, calls.likely);
+        let tail = Tail::of(run, remaining, self.supply, mean);
         likely += tail.likely;
-        max += tail.max;
+        min *= 1.0 - PACE_ERROR;
+        max = max * (1.0 + PACE_ERROR) + tail.max;
         let known = unseen.is_empty() && likely.is_finite() && (likely > 0.0 || calls.likely == 0);
         let bounded = known && max.is_finite();
         let text = match (known, bounded) {
@@ -118,10 +125,7 @@ struct Tail {
 }
 
 impl Tail {
-    fn of(run: &RunProgress, remaining: &Remaining, supply: Supply<'_>, calls: u64) -> Self {
-        if calls == 0 {
-            return Self { likely: 0.0, max: 0.0 };
-        }
+    fn of(run: &RunProgress, remaining: &Remaining, supply: Supply<'_>, calls: f64) -> Self {
         let (mut answered, mut latency_ms, mut failed) = (0u64, 0u64, 0u64);
         for step in run.steps() {
             answered += step.counts().answered;
@@ -130,15 +134,22 @@ impl Tail {
         }
         let latency = latency_ms as f64 / 1_000.0 / answered.max(1) as f64;
         let depth = f64::from(remaining.depth());
+        if depth == 0.0 {
+            return Self { likely: 0.0, max: 0.0 };
+        }
         let share = (failed as f64 + 0.5) / ((answered + failed) as f64 + 1.0);
         let delay = supply.retry_delay.as_secs_f64();
-        // Of so many tasks, the one that fails most often in a row fails about so often.
-        let chain = ((calls as f64 + 1.0).ln() / share.recip().ln().max(0.1)).min(8.0);
-        let waits = |times: f64| delay * (times.exp2() - 1.0);
-        // All calls of the last delay may be the one that fails; those before it come back in time.
         let rate = run.delivered().pace().map_or(1.0, |pace| pace.per_second);
-        let last = (rate * delay).min(calls as f64);
-        let fails = 1.0 - (1.0 - share).powf(last.max(1.0));
-        Self { likely: latency + fails * delay, max: latency * (depth + 2.0) * 2.0 + waits(chain) }
+        // Of the last calls, those within one delay before the end are not back in time if they fail.
+        let last = (rate * delay).min(calls).max(1.0);
+        let fails = 1.0 - (1.0 - share).powf(last);
+        // A task that fails `times` in a row waits 1 + 2 + 4 ... delays; so many wait as come in that time. Those chains are
+        // reckoned with of which one run in twenty has one at its end.
+        let chains = (1..=CHAIN_MAX).filter(|times| {
+            let waits = delay * (f64::from(*times).exp2() - 1.0);
+            (rate * waits).max(1.0) * share.powi(*times) > 0.05
+        });
+        let times = f64::from(chains.last().unwrap_or(1));
+        Self { likely: latency + fails * delay, max: latency * (depth + 2.0) * 2.0 + delay * (times.exp2() - 1.0) }
     }
 }

@@ -1,95 +1,121 @@
 //! How many tasks each call of the resource above will make: from this run, and from the one before.
+//!
+//! First pages and further ones are told apart: further pages come later, and belong to long lists, whose pages are full. While
+//! none has been seen, they are taken to be like first pages that went on.
 
 use super::prior::Known;
-use crate::progress::StepProgress;
+use crate::progress::{Counts, StepProgress};
 
 /// Calls that a spread of the mean's own size counts as, before calls have shown the spread.
 const VAGUE_CALLS: f64 = 2.0;
-/// Batches from which their means say something.
-const BATCHES_MIN: usize = 4;
 
 /// The mean of tasks made per call that is still to come.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Fan {
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Mean {
     /// The mean.
     pub mean: f64,
     /// Its variance, what differs between the calls that are still to come included.
     pub variance: f64,
 }
 
-/// What this run has shown of a resource's fan-out.
+/// The means of first pages, and of further ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Fan {
+    pub first: Mean,
+    pub further: Mean,
+}
+
+/// What is known of the resource above.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Above<'a> {
+    pub counts: &'a Counts,
+    /// First and further pages that are still to come.
+    pub to_come: [f64; 2],
+    /// Tasks per first page and further page in an earlier run.
+    pub earlier: [Option<Known>; 2],
+}
+
+/// Calls, tasks that they made, and how these vary.
 #[derive(Debug, Clone, Copy)]
 struct Shown {
     calls: f64,
     made: f64,
-    /// Variance between calls.
+    /// The variance between calls.
     single: f64,
-    /// By how much the mean's variance is larger than that of calls that have nothing to do with each other: Kish's design
-    /// effect ("Survey Sampling", 1965).
+    /// The design effect.
     alike: f64,
-    degrees: f64,
-}
-
-impl Shown {
-    fn of(step: &StepProgress, calls: u64) -> Self {
-        let (made, calls) = (step.counts().made as f64, calls as f64);
-        let mean = made / calls;
-        let squares = step.counts().made_squares as f64;
-        let vague = mean.max(1.0).powi(2) * VAGUE_CALLS;
-        let single = ((squares - calls * mean * mean).max(0.0) + vague) / (calls - 1.0 + VAGUE_CALLS);
-        let batches: Vec<(f64, f64)> = step.fan().batches().map(|(calls, made)| (calls as f64, made as f64)).collect();
-        let count = batches.len();
-        let mut alike = 1.0;
-        if count >= BATCHES_MIN {
-            // The variance of a ratio of sums, from its batches.
-            let all: f64 = batches.iter().map(|(calls, _)| calls).sum();
-            let off: f64 = batches.iter().map(|(calls, made)| (made - mean * calls).powi(2)).sum();
-            let variance = off / (all * all) * count as f64 / (count as f64 - 1.0);
-            alike = (variance * all / single).max(1.0);
-        }
-        Self { calls, made, single, alike, degrees: (count as f64 - 1.0).max(3.0) }
-    }
+    /// Student's variance, for few batches.
+    student: f64,
 }
 
 impl Fan {
-    /// Estimates from `calls` of the resource above that have ended, and `to_come` that have not; none: nothing is known.
-    pub fn of(step: &StepProgress, calls: u64, to_come: f64, prior: Option<Known>) -> Option<Self> {
-        let shown = (calls > 0).then(|| Shown::of(step, calls));
-        let earlier = prior.map(|known| match &shown {
-            Some(shown) if to_come > 0.0 => rest(known, *shown, to_come),
-            _ => Self { mean: known.value, variance: known.variance },
-        });
-        match (shown.map(|shown| Self::shown(shown, to_come)), earlier) {
-            (Some(shown), Some(earlier)) => Some(both(shown, earlier)),
-            (shown, earlier) => shown.or(earlier),
-        }
-    }
-
-    fn shown(shown: Shown, to_come: f64) -> Self {
-        let mean = shown.made / shown.calls;
-        let neighbours = shown.single * shown.alike;
-        // Few degrees of freedom: Student's variance.
-        let student = shown.degrees / (shown.degrees - 2.0);
-        let seen = neighbours / shown.calls * student;
-        let unseen = if to_come > 0.0 { (neighbours / to_come).min(shown.single) } else { 0.0 };
-        Self { mean, variance: seen + unseen }
+    /// Estimates the fan-out; none: nothing is known.
+    pub fn of(step: &StepProgress, above: Above<'_>) -> Option<Self> {
+        let [first, further] = shown(step, above.counts);
+        let one = |shown: Option<Shown>, index: usize| {
+            let to_come = above.to_come[index];
+            let earlier = above.earlier[index].map(|known| match shown {
+                Some(shown) if to_come > 0.0 => rest(known, shown, to_come),
+                _ => Mean { mean: known.value, variance: known.variance },
+            });
+            match (shown.map(|shown| shown.mean(to_come)), earlier) {
+                (Some(shown), Some(earlier)) => Some(both(shown, earlier)),
+                (shown, earlier) => shown.or(earlier),
+            }
+        };
+        let first = one(first, 0)?;
+        Some(Self { first, further: one(further, 1).unwrap_or(first) })
     }
 }
 
-/// Returns what an earlier run's mean over all calls leaves for those that are still to come: the less are left, the less
+/// Returns what this run has shown of first and of further pages.
+fn shown(step: &StepProgress, above: &Counts) -> [Option<Shown>; 2] {
+    let counts = step.counts();
+    let calls = (above.done + above.dead) as f64;
+    if calls == 0.0 {
+        return [None, None];
+    }
+    let mean = counts.made as f64 / calls;
+    let vague = mean.max(1.0).powi(2) * VAGUE_CALLS;
+    let off = (counts.made_squares as f64 - calls * mean * mean).max(0.0);
+    let single = (off + vague) / (calls - 1.0 + VAGUE_CALLS);
+    let of = |index: usize, calls: u64, made: u64| {
+        let batches = &step.fans()[index];
+        let degrees = (batches.batches() as f64 - 1.0).max(3.0);
+        let (alike, student) = (batches.design_effect(single), degrees / (degrees - 2.0));
+        (calls > 0).then_some(Shown { calls: calls as f64, made: made as f64, single, alike, student })
+    };
+    let ([first, further], [by_first, by_further]) = (above.calls_by_page(), counts.made_by_page());
+    // Some full first pages beside the further ones, as long as these are few.
+    let full = above.pages[0].went_on;
+    let borrowed = full.min(2 * VAGUE_CALLS as u64);
+    let like = counts.made_by_full as f64 * borrowed as f64 / full.max(1) as f64;
+    [of(0, first, by_first), of(1, further + borrowed, by_further + like.round() as u64)]
+}
+
+impl Shown {
+    fn mean(self, to_come: f64) -> Mean {
+        let neighbours = self.single * self.alike;
+        let seen = neighbours / self.calls * self.student;
+        let unseen = if to_come > 0.0 { (neighbours / to_come).min(self.single) } else { 0.0 };
+        Mean { mean: self.made / self.calls, variance: seen + unseen }
+    }
+}
+
+/// Returns what an earlier run's mean over all calls leaves for those that are still to come: the fewer are left, the less
 /// it says.
-fn rest(known: Known, shown: Shown, to_come: f64) -> Fan {
+fn rest(known: Known, shown: Shown, to_come: f64) -> Mean {
     let all = shown.calls + to_come;
     let mean = ((known.value * all - shown.made) / to_come).max(0.0);
-    Fan { mean, variance: known.variance * (all / to_come).powi(2) }
+    Mean { mean, variance: known.variance * (all / to_come).powi(2) }
 }
 
 /// Weighs two estimates by their variances, and widens the result where they contradict each other (the Birge ratio,
 /// Physical Review 40, 1932, as the Particle Data Group uses it).
-fn both(left: Fan, right: Fan) -> Fan {
+fn both(left: Mean, right: Mean) -> Mean {
     let (left_weight, right_weight) = (left.variance.max(1e-12).recip(), right.variance.max(1e-12).recip());
     let weights = left_weight + right_weight;
     let mean = (left.mean * left_weight + right.mean * right_weight) / weights;
     let contradiction = (left.mean - right.mean).powi(2) / (left.variance + right.variance).max(1e-12);
-    Fan { mean, variance: weights.recip() * contradiction.max(1.0) }
+    Mean { mean, variance: weights.recip() * contradiction.max(1.0) }
 }

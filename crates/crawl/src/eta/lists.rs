@@ -3,7 +3,7 @@
 //! The share is taken page by page, as Kaplan and Meier ("Nonparametric Estimation from Incomplete Observations", 1958) take
 //! survival: lists that have not ended count as far as they have come, so that it does not matter that short lists end first.
 
-use crate::progress::{Counts, PAGE_CLASSES};
+use crate::progress::{Counts, PAGE_CLASSES, StepProgress};
 
 /// Pages of each class; the last one has no end.
 const WIDTHS: [f64; PAGE_CLASSES] = [1.0, 1.0, 1.0, 1.0, 4.0, 8.0, 16.0, f64::INFINITY];
@@ -17,18 +17,19 @@ const PRIOR_CALLS_MAX: f64 = 30.0;
 pub(super) struct Lists {
     /// The share of calls after which the list goes on, by class of page, and its variance.
     shares: [(f64, f64); PAGE_CLASSES],
-    /// Expected calls of a list from a page of this class on, that page included.
-    pub pages: [f64; PAGE_CLASSES],
     /// Tasks that are open, by class.
-    pub open: [f64; PAGE_CLASSES],
+    open: [f64; PAGE_CLASSES],
 }
 
-/// What a class adds to the spread of a sum of calls.
+/// What pages are worth: calls, children's calls, or whatever is summed.
+pub(super) type Worth = [f64; PAGE_CLASSES];
+
+/// What a class adds to the spread of a sum.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Share {
     /// Calls of this class that are still to come.
     pub calls: f64,
-    /// Expected calls that follow if the list goes on.
+    /// What follows if the list goes on.
     pub behind: f64,
     /// The share's variance.
     pub variance: f64,
@@ -37,7 +38,8 @@ pub(super) struct Share {
 }
 
 impl Lists {
-    pub fn of(counts: &Counts, prior: Option<&Counts>) -> Self {
+    pub fn of(step: &StepProgress, prior: Option<&Counts>) -> Self {
+        let counts = step.counts();
         let mut lists = Self::default();
         for class in 0..PAGE_CLASSES {
             let pages = counts.pages[class];
@@ -47,69 +49,75 @@ impl Lists {
             if let Some(before) = prior.map(|prior| prior.pages[class]).filter(|before| before.calls > 0) {
                 let weight = PRIOR_CALLS_MAX.min(before.calls as f64) / before.calls as f64;
                 yes = before.went_on as f64 * weight + 0.01;
-                no = (before.calls - before.went_on) as f64 * weight + 0.01;
+                no = before.calls.saturating_sub(before.went_on) as f64 * weight + 0.01;
             }
             yes += pages.went_on as f64;
             no += pages.calls.saturating_sub(pages.went_on) as f64;
             let (share, calls) = ((yes / (yes + no)).min(SHARE_MAX), yes + no);
-            lists.shares[class] = (share, share * (1.0 - share) / (calls + 1.0));
+            let alike = step.going()[class].design_effect(share * (1.0 - share));
+            lists.shares[class] = (share, share * (1.0 - share) / (calls + 1.0) * alike);
         }
-        lists.expect();
         lists.place(counts);
         lists
-    }
-
-    /// Fills in expected pages, from the last class to the first. A class's call leads to one of its own class, or to the next.
-    fn expect(&mut self) {
-        let mut behind = 0.0;
-        for class in (0..PAGE_CLASSES).rev() {
-            let (share, _) = self.shares[class];
-            let leaves = WIDTHS[class].recip();
-            self.pages[class] = (1.0 + share * leaves * behind) / (1.0 - share * (1.0 - leaves));
-            behind = self.pages[class];
-        }
     }
 
     /// Finds at which pages the open tasks stand: those that a page led to, less those that were called. Their sum is exact.
     fn place(&mut self, counts: &Counts) {
         let mut came = counts.made as f64;
-        let mut open = [0.0; PAGE_CLASSES];
         for class in 0..PAGE_CLASSES {
             let pages = counts.pages[class];
             // Of those that went on in a wide class, most stay in it.
             let stays = pages.went_on as f64 * (1.0 - WIDTHS[class].recip());
-            open[class] = (came + stays - pages.calls as f64).max(0.0);
+            self.open[class] = (came + stays - pages.calls as f64).max(0.0);
             came = pages.went_on as f64 - stays;
         }
-        let (sum, exact) = (open.iter().sum::<f64>(), counts.open() as f64);
+        let (sum, exact) = (self.open.iter().sum::<f64>(), counts.open() as f64);
         if sum > 0.0 {
-            open.iter_mut().for_each(|open| *open *= exact / sum);
+            self.open.iter_mut().for_each(|open| *open *= exact / sum);
         } else {
-            open[0] = exact;
+            self.open[0] = exact;
         }
-        self.open = open;
     }
 
-    /// Returns the expected calls of a whole list.
-    pub fn whole(&self) -> f64 {
-        self.pages[0]
+    /// Returns what a page and all behind it is worth, where a first page alone is worth `first` and a further one `further`.
+    /// A class's call leads to one of its own class, or to the next.
+    pub fn worth(&self, first: f64, further: f64) -> Worth {
+        let mut worth = [0.0; PAGE_CLASSES];
+        let mut next = 0.0;
+        for class in (0..PAGE_CLASSES).rev() {
+            let (share, _) = self.shares[class];
+            let leaves = WIDTHS[class].recip();
+            let own = if class == 0 { first } else { further };
+            worth[class] = (own + share * leaves * next) / (1.0 - share * (1.0 - leaves));
+            next = worth[class];
+        }
+        worth
     }
 
-    /// Returns the expected calls of the open tasks, further pages included.
-    pub fn open_calls(&self) -> f64 {
-        self.open.iter().zip(&self.pages).map(|(open, pages)| open * pages).sum()
+    /// Returns what the open tasks are worth.
+    pub fn open_worth(&self, worth: &Worth) -> f64 {
+        self.open.iter().zip(worth).map(|(open, worth)| open * worth).sum()
+    }
+
+    /// Returns how many first and further pages are to come, with `more` lists.
+    pub fn to_come(&self, more: f64) -> [f64; 2] {
+        let mut to_come = [0.0; 2];
+        for (class, share) in self.spread(more, &[0.0; PAGE_CLASSES]).enumerate() {
+            to_come[class.min(1)] += share.calls;
+        }
+        to_come
     }
 
     /// Returns, by class, what the open tasks and `more` whole lists add to the spread.
-    pub fn spread(&self, more: f64) -> impl Iterator<Item = Share> + '_ {
+    pub fn spread(&self, more: f64, worth: &Worth) -> impl Iterator<Item = Share> {
         let mut inflow = more;
         (0..PAGE_CLASSES).map(move |class| {
             let (share, variance) = self.shares[class];
             let leaves = WIDTHS[class].recip();
             let calls = (self.open[class] + inflow) / (1.0 - share * (1.0 - leaves));
             inflow = calls * share * leaves;
-            let next = self.pages.get(class + 1).copied().unwrap_or(0.0);
-            let behind = self.pages[class] * (1.0 - leaves) + next * leaves;
+            let next = worth.get(class + 1).copied().unwrap_or(0.0);
+            let behind = worth[class] * (1.0 - leaves) + next * leaves;
             Share { calls, behind, variance, single: share * (1.0 - share) }
         })
     }

@@ -49,20 +49,27 @@ impl<'a> Prior<'a> {
         Some(&self.runs.last()?.counts)
     }
 
-    /// Returns how many tasks of a resource each call of the one above made in the newest run, and how much that changes
-    /// between runs.
-    pub(super) fn fan(&self, parent: &str, resource: &str) -> Option<Known> {
+    /// Returns how many tasks of a resource each first page, and each further page, of the one above made in the newest run, and
+    /// how much that changes between runs.
+    pub(super) fn fan(&self, parent: &str, resource: &str) -> [Option<Known>; 2] {
         let of = |run: &Run| {
             let (above, below) = (run.counts.get(parent)?, run.counts.get(resource)?);
-            let calls = above.done + above.dead;
-            (calls > 0).then(|| below.made as f64 / calls as f64)
+            let ([first, further], [by_first, by_further]) = (above.calls_by_page(), below.made_by_page());
+            Some([(first, by_first), (further, by_further)])
         };
-        let fans: Vec<f64> = self.runs.iter().filter_map(|run| of(run)).collect();
-        let value = *fans.last()?;
-        let deviation = change(&fans) * value;
-        // A ratio of a thousandth is not known to a fifth of that by one run.
-        let above = self.counts(parent).map_or(1, |counts| counts.done + counts.dead).max(1);
-        Some(Known { value, variance: deviation * deviation + value.max(1e-9) / above as f64 })
+        let fans: Vec<[(u64, u64); 2]> = self.runs.iter().filter_map(|run| of(run)).collect();
+        [0, 1].map(|index| {
+            let means: Vec<f64> = fans
+                .iter()
+                .map(|fan| fan[index])
+                .filter(|fan| fan.0 > 0)
+                .map(|fan| fan.1 as f64 / fan.0 as f64)
+                .collect();
+            let (value, calls) = (*means.last()?, fans.last()?[index].0.max(1) as f64);
+            let deviation = change(&means) * value;
+            // A ratio of a thousandth is not known to a fifth of that by one run.
+            Some(Known { value, variance: deviation * deviation + value.max(1e-9) / calls })
+        })
     }
 }
 

@@ -1,20 +1,22 @@
 //! How many calls are still to come: a branching process, level by level.
 //!
-//! With `open` tasks of each resource, `pages` expected calls per list, and `fan` tasks per call of the resource above:
+//! With `open` tasks of each resource, `go` the share of lists that go on behind a page, and `fan` tasks of a child per call,
+//! the worth of a page (calls: itself, what is below it, and what is behind it in its list) is, from the leaves up,
 //!
 //! ```text
-//! calls to come of c   R(c) = open(c) x pages(c) + R(parent) x fan(c) x pages(c)
-//! calls below one of c T(c) = 1 + sum over children d of fan(d) x pages(d) x T(d)
-//! variance             sum over c of (R(parent) x pages(c) x T(c))^2 x var(fan(c))
-//!                                  + the same for each share of lists that go on
+//! worth(c) = 1 + sum over children d of fan(d) x worth(d) + go(c) x worth(next page of c)
+//! calls    = sum over c of open(c) x worth(c)
+//! variance = sum over c of (calls of c's parent to come x worth(c))^2 x var(fan(c))
+//!                        + (calls of c to come x worth(next page of c))^2 x var(go(c))
 //! ```
 //!
-//! The variance is the delta method's: each estimated number's variance times the square of what the sum gains by it.
+//! The variance is the delta method's: each estimated number's variance times the square of what the sum gains by it. `go` is
+//! by class of page, and `fan` by first or further page.
 
-use super::fan::Fan;
-use super::lists::Lists;
+use super::fan::{Above, Fan};
+use super::lists::{Lists, Worth};
 use super::prior::Prior;
-use crate::progress::RunProgress;
+use crate::progress::{PAGE_CLASSES, RunProgress};
 use crate::status::Expected;
 
 /// Deviations that a range goes to each side: all estimates of a run from a tenth of its calls on are meant to hold its end,
@@ -26,16 +28,16 @@ const DEVIATIONS: f64 = 2.2;
 struct Step {
     resource: String,
     parent: Option<usize>,
-    children: Vec<usize>,
     lists: Lists,
     fan: Fan,
-    /// Calls that are still to come.
-    to_come: f64,
+    /// Lists that are still to be made.
+    lists_to_come: f64,
+    /// First and further pages that are still to be called, those that are open included.
+    to_come: [f64; 2],
     /// Whether calls of the resource above are to come, and none has shown what they make.
     unseen: bool,
     tasks: u64,
     open: u64,
-    ended: u64,
 }
 
 /// What is still to come of a run.
@@ -80,37 +82,23 @@ impl Remaining {
         };
         let mut steps = Vec::<Step>::with_capacity(run.steps().len());
         for (index, step) in run.steps().iter().enumerate() {
-            let (counts, earlier) = (step.counts(), prior.counts(step.resource()));
-            let lists = Lists::of(counts, earlier);
-            let (mut fan, mut to_come, mut unseen) = (Fan::default(), lists.open_calls(), false);
+            let counts = step.counts();
+            let lists = Lists::of(step, prior.counts(step.resource()));
+            let (mut fan, mut lists_to_come, mut unseen) = (Fan::default(), 0.0, false);
             let parent = parent(index);
-            if let Some(above) = parent.map(|parent| &steps[parent]) {
-                let known = prior.fan(&above.resource, step.resource());
-                match Fan::of(step, above.ended, above.to_come, known) {
+            if let Some((above, counts)) = parent.map(|parent| (&steps[parent], run.steps()[parent].counts())) {
+                let earlier = prior.fan(&above.resource, step.resource());
+                match Fan::of(step, Above { counts, to_come: above.to_come, earlier }) {
                     Some(found) => fan = found,
-                    None => unseen = above.to_come > 0.0 || above.unseen,
+                    None => unseen = above.to_come[0] > 0.0,
                 }
                 unseen |= above.unseen;
-                to_come += above.to_come * fan.mean * lists.whole();
+                lists_to_come = above.to_come[0] * fan.first.mean + above.to_come[1] * fan.further.mean;
             }
-            let ended = counts.done + counts.dead;
-            let (tasks, open) = (counts.tasks(), counts.open());
+            let to_come = lists.to_come(lists_to_come);
             let resource = step.resource().to_owned();
-            steps.push(Step {
-                resource,
-                parent,
-                children: Vec::new(),
-                lists,
-                fan,
-                to_come,
-                unseen,
-                tasks,
-                open,
-                ended,
-            });
-            if let Some(parent) = parent {
-                steps[parent].children.push(index);
-            }
+            let (tasks, open) = (counts.tasks(), counts.open());
+            steps.push(Step { resource, parent, lists, fan, lists_to_come, to_come, unseen, tasks, open });
         }
         Self { steps, calls_per_task: calls_per_task(run, prior) }
     }
@@ -118,6 +106,13 @@ impl Remaining {
     /// Returns the names of resources of which nothing is known, though calls of them may be to come.
     pub fn unseen(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().filter(|step| step.unseen).map(|step| step.resource.as_str())
+    }
+
+    /// Returns calls per task at least and at most, over so many tasks: failures come by chance.
+    pub fn calls_per_task_range(&self, tasks: f64) -> (f64, f64) {
+        let more = self.calls_per_task - 1.0;
+        let off = DEVIATIONS * ((more + 1.0 / tasks.max(1.0)) / tasks.max(1.0)).sqrt();
+        (1.0 + (more - off).max(0.0), self.calls_per_task + off)
     }
 
     /// Returns how many calls (as tasks that end) are to come in all.
@@ -147,54 +142,56 @@ impl Remaining {
 
     /// Returns the expected calls that follow from open tasks: `open` per step, in the run's order.
     pub fn from_open(&self, open: impl Iterator<Item = u64>) -> f64 {
-        let below = self.below(&vec![1.0; self.steps.len()]);
+        let worth = self.worth(&vec![1.0; self.steps.len()]);
         let one = |(index, open): (usize, u64)| {
-            let step = &self.steps[index];
-            let pages = if step.open > 0 { step.lists.open_calls() / step.open as f64 } else { step.lists.whole() };
-            open as f64 * pages * below[index]
+            let (step, worth) = (&self.steps[index], &worth[index]);
+            let each = if step.open > 0 { step.lists.open_worth(worth) / step.open as f64 } else { worth[0] };
+            open as f64 * each
         };
         open.take(self.steps.len()).enumerate().map(one).sum()
     }
 
-    /// Returns how many levels of calls have to follow each other until the last one: what can't be hastened by any pace.
+    /// Returns how many levels of calls have to follow each other until the last one: what no pace hastens.
     pub fn depth(&self) -> u32 {
-        let mut depth = vec![0; self.steps.len()];
-        for (index, step) in self.steps.iter().enumerate().rev() {
-            let below = step.children.iter().map(|child| depth[*child]).max().unwrap_or(0);
-            depth[index] = 1 + below;
+        let mut depth = vec![1; self.steps.len()];
+        for index in (0..self.steps.len()).rev() {
+            if let Some(parent) = self.steps[index].parent {
+                depth[parent] = depth[parent].max(depth[index] + 1);
+            }
         }
         let open = self.steps.iter().zip(depth).filter(|(step, _)| step.open > 0);
         open.map(|(_, depth)| depth).max().unwrap_or(0)
     }
 
-    /// Returns, by step, the weighed calls of one call and all below it.
-    fn below(&self, weights: &[f64]) -> Vec<f64> {
-        let mut below = weights.to_vec();
+    /// Returns, by step, what its pages are worth, where a call of each step is worth its weight, and what it leads to.
+    fn worth(&self, weights: &[f64]) -> Vec<Worth> {
+        let mut own: Vec<[f64; 2]> = weights.iter().map(|weight| [*weight; 2]).collect();
+        let mut worth = vec![[0.0; PAGE_CLASSES]; self.steps.len()];
         for index in (0..self.steps.len()).rev() {
             let step = &self.steps[index];
+            worth[index] = step.lists.worth(own[index][0], own[index][1]);
             if let Some(parent) = step.parent {
-                below[parent] += step.fan.mean * step.lists.whole() * below[index];
+                own[parent][0] += step.fan.first.mean * worth[index][0];
+                own[parent][1] += step.fan.further.mean * worth[index][0];
             }
         }
-        below
+        worth
     }
 
     fn weighed(&self, weights: &[f64]) -> About {
-        let below = self.below(weights);
+        let worth = self.worth(weights);
         let (mut sure, mut mean, mut variance) = (0.0, 0.0, 0.0);
         for (index, step) in self.steps.iter().enumerate() {
+            let worth = &worth[index];
             sure += step.open as f64 * weights[index];
-            mean += step.lists.open_calls() * below[index];
-            let mut new = 0.0;
-            if let Some(parent) = step.parent.map(|parent| &self.steps[parent]) {
-                let gain = parent.to_come * step.lists.whole() * below[index];
-                variance += gain * gain * step.fan.variance;
-                new = parent.to_come * step.fan.mean;
+            mean += step.lists.open_worth(worth);
+            if let Some([first, further]) = step.parent.map(|parent| self.steps[parent].to_come) {
+                variance += (first * worth[0]).powi(2) * step.fan.first.variance;
+                variance += (further * worth[0]).powi(2) * step.fan.further.variance;
             }
-            for share in step.lists.spread(new) {
-                let behind = share.behind * below[index];
-                let gain = share.calls * behind;
-                variance += gain * gain * share.variance + share.calls * share.single * behind * behind;
+            for share in step.lists.spread(step.lists_to_come, worth) {
+                let gain = share.calls * share.behind;
+                variance += gain * gain * share.variance + share.calls * share.single * share.behind.powi(2);
             }
         }
         About { sure, mean, deviation: variance.sqrt() }

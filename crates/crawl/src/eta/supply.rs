@@ -50,4 +50,6 @@ pub struct Supply<'a> {
     pub allowance: &'a dyn Allowance,
     /// How long a task that failed waits before it is tried again, the first time. It doubles each time.
     pub retry_delay: Duration,
+    /// Calls that are under way: they have had their turn.
+    pub in_flight: u64,
 }

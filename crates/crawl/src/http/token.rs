@@ -1,8 +1,10 @@
 //! Tokens of OAuth 2.0's client credentials grant (RFC 6749, section 4.4).
 //!
-//!     none --fetch--> valid --shortly before its end--> one caller fetches, the others go on with the old one
-//!                       |
-//!                       +--refused with 401--> none
+//! ```text
+//! none --fetch--> valid --shortly before its end--> one caller fetches, the others go on with the old one
+//!                   |
+//!                   +--refused with 401--> none
+//! ```
 //!
 //! Invariant: one fetch at a time, however many callers wait; those that waited share its token, or its error. After an
 //! error nothing is asked for within [`FAILURE_PAUSE`].

@@ -1,6 +1,8 @@
 //! Schemas of items: inferred from a sample, pinned in a file, and items made to fit the pin.
 //!
-//!     items --Sample::add--> counts per field --Sample::schema--> Avro text, for review --Pin::parse--> Pin --fit--> items that encode
+//! ```text
+//! items --Sample::add--> counts per field --Sample::schema--> Avro text, for review --Pin::parse--> Pin --fit--> items that encode
+//! ```
 //!
 //! A sample keeps counts, never values. A field whose JSON name is no Avro name has it in the attribute [`NAME`], which Avro's
 //! readers ignore. A text takes any value: texts as they are, and others as JSON. Invariant: an item of the sample, once it fits

@@ -39,6 +39,12 @@ pub enum RequestError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The place of the page is none of the resource's paginator.
+    #[error("resource `{resource}` has another paginator than when the task was made; run the crawl again")]
+    ChangedPaginator {
+        /// The task's resource.
+        resource: String,
+    },
     /// The list has more pages than it may have.
     #[error("the list has more than {max} pages; raise `pages_max` if that is so")]
     TooManyPages {

@@ -86,6 +86,13 @@ pub struct Counts {
     /// Milliseconds from request to answer, of calls that were answered.
     #[serde(rename = "l", skip_serializing_if = "zero")]
     pub latency_ms: u64,
+    /// Of the first pages that were made: those made by further pages of lists of the resource above.
+    #[serde(rename = "mf", skip_serializing_if = "zero")]
+    pub made_by_further: u64,
+    /// Of the first pages that were made: those made by first pages of lists of the resource above that went on, which are
+    /// full.
+    #[serde(rename = "mg", skip_serializing_if = "zero")]
+    pub made_by_full: u64,
     /// Sum over calls of the resource above of the square of how many of these tasks each made: what the spread of the
     /// fan-out is known from.
     #[serde(rename = "q", skip_serializing_if = "zero")]
@@ -116,6 +123,18 @@ impl Counts {
         self.answered + self.failed + self.throttled
     }
 
+    /// Returns how many tasks were called to their end: first pages, dead ones among them, and further pages.
+    pub fn calls_by_page(&self) -> [u64; 2] {
+        let further: u64 = self.pages[1..].iter().map(|pages| pages.calls).sum();
+        [(self.done + self.dead).saturating_sub(further), further]
+    }
+
+    /// Returns how many first pages were made by first pages of the resource above (and by the run's start), and how many by
+    /// further ones.
+    pub fn made_by_page(&self) -> [u64; 2] {
+        [self.made.saturating_sub(self.made_by_further), self.made_by_further]
+    }
+
     /// Adds what was counted elsewhere.
     pub fn add(&mut self, other: &Self) {
         self.made += other.made;
@@ -129,6 +148,8 @@ impl Counts {
         self.retried += other.retried;
         self.items += other.items;
         self.latency_ms += other.latency_ms;
+        self.made_by_further += other.made_by_further;
+        self.made_by_full += other.made_by_full;
         self.made_squares = self.made_squares.saturating_add(other.made_squares);
         for (pages, more) in self.pages.iter_mut().zip(&other.pages) {
             pages.calls += more.calls;

@@ -239,8 +239,13 @@ impl Counted {
             by_resource.entry(&child.resource).or_insert((0, &child.tenant)).0 += 1;
         }
         for (resource, (made, tenant)) in by_resource {
-            let squares = &mut self.cell(resource, tenant).counts.made_squares;
-            *squares = squares.saturating_add(made.saturating_mul(made));
+            let counts = &mut self.cell(resource, tenant).counts;
+            counts.made_squares = counts.made_squares.saturating_add(made.saturating_mul(made));
+            match (task.pages, brought.further) {
+                (0, Further::Page) => counts.made_by_full += made,
+                (0, Further::Last) => {}
+                _ => counts.made_by_further += made,
+            }
         }
     }
 

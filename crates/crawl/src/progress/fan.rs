@@ -1,4 +1,4 @@
-//! How many tasks the calls of a resource make, in batches of consecutive calls.
+//! How many tasks calls make, in batches of consecutive calls.
 //!
 //! Vendors list similar things next to each other, so that neighbours are alike and a plain standard error is too small.
 //! Means of batches of consecutive calls show that: their spread holds what neighbours share (the method of batch means, with
@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 
 /// Batches that are kept; at so many, neighbours are joined.
 const BATCHES_MAX: usize = 32;
+/// Batches from which their means say something.
+const BATCHES_MIN: usize = 4;
+/// The largest correlation of neighbouring batches that is believed.
+const CORRELATION_MAX: f64 = 0.8;
 
 /// Calls of the resource above, and the tasks that they made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -67,8 +71,32 @@ impl Fan {
         }
     }
 
-    /// Returns calls and tasks made of each batch, the oldest first; the open one is left out.
-    pub fn batches(&self) -> impl Iterator<Item = (u64, u64)> + Clone {
-        self.full.iter().map(|batch| (batch.calls, batch.made))
+    /// Returns how many batches are full.
+    pub fn batches(&self) -> usize {
+        self.full.len()
+    }
+
+    /// Returns by how much the variance of the mean per call is larger than if calls had nothing to do with each other, where one
+    /// call alone varies by `single`: Kish's design effect ("Survey Sampling", 1965), at least 1.
+    ///
+    /// The mean's variance is that of a ratio of sums, from its batches. With less than four it says nothing, and is 1.
+    pub fn design_effect(&self, single: f64) -> f64 {
+        let count = self.full.len() as f64;
+        let calls: f64 = self.full.iter().map(|batch| batch.calls as f64).sum();
+        let made: f64 = self.full.iter().map(|batch| batch.made as f64).sum();
+        if self.full.len() < BATCHES_MIN || calls == 0.0 || single <= 0.0 {
+            return 1.0;
+        }
+        let mean = made / calls;
+        let off: Vec<f64> = self.full.iter().map(|batch| batch.made as f64 - mean * batch.calls as f64).collect();
+        let squares: f64 = off.iter().map(|off| off * off).sum();
+        let variance = squares / (calls * calls) * count / (count - 1.0);
+        // Neighbouring batches that are alike still: their correlation, with its bias in short series taken out (Kendall, "Note
+        // on bias in the estimation of autocorrelation", Biometrika 41, 1954), and what it does to the variance of a mean.
+        let products: f64 = off.windows(2).map(|pair| pair[0] * pair[1]).sum();
+        let shown = if squares > 0.0 { products / squares } else { 0.0 };
+        let correlation = (shown + (1.0 + 4.0 * shown) / count).clamp(0.0, CORRELATION_MAX);
+        let lasting = (1.0 + correlation) / (1.0 - correlation);
+        (variance * lasting * calls / single).max(1.0)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use weir_types::{SequenceNumber, Timestamp};
 
-use super::counts::{Counts, Totals};
+use super::counts::{Counts, PAGE_CLASSES, Totals};
 use super::delivered::Delivered;
 use super::event::{Cell, End, Event, Step};
 use super::fan::Fan;
@@ -47,8 +47,28 @@ pub struct StepProgress {
     resource: String,
     parent: Option<String>,
     counts: Counts,
-    fan: Fan,
+    /// Calls of the resource above, and what they made: first pages, and further ones.
+    fans: [Fan; 2],
+    /// Calls, and how many of them led to a further page, by class of page.
+    going: [Fan; PAGE_CLASSES],
     recent: Recent,
+}
+
+/// What one event says of a step: calls of first and of further pages, and tasks that first and further pages of the resource
+/// above made.
+#[derive(Debug, Clone, Copy, Default)]
+struct Moved {
+    calls: [u64; 2],
+    made: [u64; 2],
+}
+
+impl Moved {
+    fn add(&mut self, counts: &Counts) {
+        let [first, further] = counts.calls_by_page();
+        self.calls = [self.calls[0] + first, self.calls[1] + further];
+        let [first, further] = counts.made_by_page();
+        self.made = [self.made[0] + first, self.made[1] + further];
+    }
 }
 
 /// How far one tenant of a run is.
@@ -141,18 +161,21 @@ impl RunProgress {
 
     fn count<'a>(&mut self, at: Timestamp, cells: impl Iterator<Item = &'a Cell>) {
         self.last_at = self.last_at.max(at);
-        // By step: tasks that were answered or died, and tasks that were made.
-        let mut moved = BTreeMap::<usize, (u64, u64)>::new();
+        let mut moved = vec![Moved::default(); self.steps.len()];
         let mut all = Counts::default();
         for cell in cells {
             let index = self.step(&cell.resource);
             let step = &mut self.steps[index];
             step.counts.add(&cell.counts);
             step.recent.add(at, cell.counts.calls());
+            for (going, pages) in step.going.iter_mut().zip(&cell.counts.pages) {
+                going.add(pages.calls, pages.went_on);
+            }
             all.add(&cell.counts);
-            let (ended, made) = moved.entry(index).or_default();
-            *ended += cell.counts.done + cell.counts.dead;
-            *made += cell.counts.made;
+            if moved.len() <= index {
+                moved.resize(index + 1, Moved::default());
+            }
+            moved[index].add(&cell.counts);
             self.count_tenant(at, index, cell);
             if let Some(value) = &cell.cursor {
                 self.raise(cell, value);
@@ -168,9 +191,11 @@ impl RunProgress {
             else {
                 continue;
             };
-            let ended = moved.get(&parent).map_or(0, |(ended, _)| *ended);
-            let made = moved.get(&index).map_or(0, |(_, made)| *made);
-            self.steps[index].fan.add(ended, made);
+            let moved_of = |index: usize| moved.get(index).copied().unwrap_or_default();
+            let (calls, made) = (moved_of(parent).calls, moved_of(index).made);
+            for (fan, (calls, made)) in self.steps[index].fans.iter_mut().zip(calls.into_iter().zip(made)) {
+                fan.add(calls, made);
+            }
         }
     }
 
@@ -292,9 +317,15 @@ impl StepProgress {
         &self.counts
     }
 
-    /// Returns calls of the resource above and tasks that they made, in batches of consecutive calls.
-    pub fn fan(&self) -> &Fan {
-        &self.fan
+    /// Returns calls of the resource above and tasks that they made, in batches of consecutive calls: first pages, and further
+    /// ones.
+    pub fn fans(&self) -> &[Fan; 2] {
+        &self.fans
+    }
+
+    /// Returns calls and those that led to a further page, in batches of consecutive calls, by class of page.
+    pub fn going(&self) -> &[Fan; PAGE_CLASSES] {
+        &self.going
     }
 
     /// Returns calls per second over the last seconds.

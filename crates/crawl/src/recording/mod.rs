@@ -1,7 +1,9 @@
 //! Answers, stored as they come, and given again without a network.
 //!
-//!     Recorder: request --inner transport--> answer --redacted--> FOLDER/answers.ndjson, a line each
-//!     Recorded: request --key--> the line --> answer
+//! ```text
+//! Recorder: request --inner transport--> answer --redacted--> FOLDER/answers.ndjson, a line each
+//! Recorded: request --key--> the line --> answer
+//! ```
 //!
 //! A request is known by its method, its URL with the query's pairs in order, and a hash of its body. The same request met again is given the
 //! answers in the order in which they came, and the last one from then on. Transport errors are not recorded: the retry's answer is.

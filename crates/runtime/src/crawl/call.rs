@@ -10,7 +10,6 @@
 //! Invariant: a task is done only by what is handed on, in one append; until then its message is leased, and comes again
 //! after a crash.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
@@ -37,13 +36,13 @@ pub(super) struct Done {
     pub counted: Counted,
     pub made: Vec<Made>,
     pub letters: Vec<Letter>,
-    /// Held until the outbox has it.
-    pub room: Option<OwnedSemaphorePermit>,
+    /// Of the answer, until the outbox has what was made of it.
+    pub _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Done {
     fn new(message: &Received, counted: Counted) -> Self {
-        Self { message: message.id, counted, made: Vec::new(), letters: Vec::new(), room: None }
+        Self { message: message.id, counted, made: Vec::new(), letters: Vec::new(), _room: None }
     }
 
     fn with(mut self, letter: Letter) -> Self {
@@ -94,14 +93,13 @@ impl Crew {
                 return Ok(Done::new(message, counted).with(letter));
             }
         };
-        if task.run != values.run {
-            if !letters::is_redriven(message) {
-                // Of a run that was ended: it is counted there.
-                return Ok(Done::new(message, counted));
-            }
-            // What was given up in an earlier run is worked off by the one that is under way.
-            task.run = values.run;
+        if letters::is_redriven(message) {
+            // What was given up, in whichever run, is worked off by the one that is under way, as if it had never failed.
+            (task.run, task.attempt) = (values.run, 0);
             counted.redriven(&task);
+        } else if task.run != values.run {
+            // Of a run that was ended: it is counted there.
+            return Ok(Done::new(message, counted));
         }
         if message.receive_count > RECEIVES_MAX {
             counted.dead_uncalled(&task);
@@ -150,7 +148,7 @@ impl Crew {
                 Read::Ignored { .. } => {
                     let latency = answer.as_ref().map_or(Duration::ZERO, |answer| answer.latency);
                     counted.answered(&task, Brought { latency, ..Brought::default() }, &[]);
-                    return Ok(Done { room, ..Done::new(message, counted) });
+                    return Ok(Done { _room: room, ..Done::new(message, counted) });
                 }
                 Read::Throttled(_) => {
                     counted.throttled(&task, 1);
@@ -175,7 +173,7 @@ impl Crew {
             counted.dead(&task);
             tracing::warn!(crawl = self.crawl, resource = task.resource, attempts = task.attempt + 1, %failure, "a task is a dead letter");
             let letter = letters::of_call(self, message, &task, &request, answer.as_ref(), failure.to_string());
-            return Ok(Done { room, ..Done::new(message, counted).with(letter) });
+            return Ok(Done { _room: room, ..Done::new(message, counted).with(letter) });
         }
     }
 
@@ -211,17 +209,18 @@ impl Crew {
         &self,
         message: &Received,
         task: &Task,
-        page: Page,
+        mut page: Page,
         latency: Duration,
         mut counted: Counted,
         room: Option<OwnedSemaphorePermit>,
     ) -> Done {
-        let mut done = Done { room, ..Done::new(message, Counted::new(counted.run, counted.at)) };
+        let mut done = Done { _room: room, ..Done::new(message, Counted::new(counted.run, counted.at)) };
+        let items = page.items.len();
         if let Some(form) = self.forms.get(&task.resource) {
-            let (made, refused) = form.encode(&page.items);
-            done.made = made;
-            done.letters.extend(refused.into_iter().map(|(index, error)| {
-                letters::of_item(&self.env, &self.crawl, message, task, (index, &page.items[index]), error)
+            let encoded = form.encode(std::mem::take(&mut page.items));
+            done.made = encoded.made;
+            done.letters.extend(encoded.refused.into_iter().map(|(index, item, error)| {
+                letters::of_item(&self.env, &self.crawl, message, task, (index, &item), error)
             }));
         }
         if page.problems_count > 0 {
@@ -257,15 +256,14 @@ impl Crew {
         if bytes > MADE_BYTES_MAX {
             counted.dead(task);
             let error = format!(
-                "the answer's {} items and {} tasks take {bytes} bytes, and {MADE_BYTES_MAX} are stored at once: ask for smaller \
+                "the answer's {items} items and {} tasks take {bytes} bytes, and {MADE_BYTES_MAX} are stored at once: ask for smaller \
                  pages, by the parameter that the vendor has for it (`limit` of an offset paginator, or one in `params`)",
-                page.items.len(),
                 children.len(),
             );
             let letter = letters::of_task(&self.env, &self.crawl, message, Cause::CallFailed, error);
             return Done { made: Vec::new(), letters: vec![letter], counted, ..done };
         }
-        let brought = Brought { items: page.items.len() as u64, further, cursor: page.largest.as_ref(), latency };
+        let brought = Brought { items: items as u64, further, cursor: page.largest.as_ref(), latency };
         counted.answered(task, brought, &children);
         Done { counted, ..done }
     }

@@ -75,16 +75,21 @@ impl Crew {
 }
 
 /// Messages that are leased: from their receive until what came of them is durable, or they are given back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Held {
     receipts: Mutex<HashMap<MessageId, ReceiptHandle>>,
     /// Told when the first one comes.
     pub began: Notify,
     /// Told when the last one has gone.
-    pub emptied: Arc<Notify>,
+    emptied: Arc<Notify>,
 }
 
 impl Held {
+    /// None yet. `emptied` is told when the last one has gone.
+    pub fn new(emptied: Arc<Notify>) -> Self {
+        Self { receipts: Mutex::default(), began: Notify::new(), emptied }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<MessageId, ReceiptHandle>> {
         self.receipts.lock().unwrap_or_else(PoisonError::into_inner)
     }

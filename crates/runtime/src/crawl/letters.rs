@@ -5,7 +5,6 @@
 //! | `queue/_crawl-NAME` | the task, JSON     | back to the queue, with no attempt used: the run that is under way calls it, or the next one |
 //! | `crawl/NAME`        | an item, JSON      | no: what it was made of is the vendor's to say again |
 
-use serde_json::Value;
 use weir_crawl::{Answer, Page, Request, Task};
 use weir_env::Env;
 use weir_queue::Received;
@@ -61,11 +60,10 @@ pub(super) fn of_item(
     crawl: &str,
     message: &Received,
     task: &Task,
-    (index, item): (usize, &Value),
+    (index, item): (usize, &[u8]),
     error: String,
 ) -> Letter {
-    let payload = item.to_string();
-    let payload = cut(payload.as_bytes(), ITEM_BYTES_MAX).into_bytes();
+    let payload = cut(item, ITEM_BYTES_MAX).into_bytes();
     let error = format!("item {index} of `{}` does not fit its schema: {error}", task.resource);
     of_answer(env, crawl, message, task, (&index.to_string(), Cause::Malformed), error, payload)
 }

@@ -1,16 +1,48 @@
 //! Crawls that run: tasks in a queue, an outbox, and a fold over it (decision 0021).
 //!
 //! ```text
-//! queue `_crawl-NAME` --lease--> call: permit, transport, reading --> outbox `_crawl-NAME` --[forward]--> the queue, streams,
-//!      ^                                                                  |                              dead letters
-//!      +------------------------------ tasks -----------------------------+--> pipelines of tables
-//!                                                                         +--> progress
+//! queue `_crawl-NAME` --[pull]--> [call]: permit, transport, reading --[sink]--> outbox `_crawl-NAME` --[forward]--> the queue,
+//!      ^                                                                          |                      streams, dead letters
+//!      +------------------------------------ tasks -------------------------------+--> pipelines of tables
+//!                                                                                 +--> [fold] --> [keeper]: runs begin and end
 //! ```
+//!
+//! | key in the stream  | what |
+//! | --- | --- |
+//! | a resource's name  | an item, Avro |
+//! | `\0task`           | a task, for the queue |
+//! | `\0count`          | what was counted, for the fold |
+//! | `\0run`            | where a run begins and ends |
+//! | `\0letter`         | a dead letter |
+//! | `\0state`          | the outbox's own, last in each append |
 
-#![expect(dead_code, unused_imports, reason = "the engine is put together step by step")]
-
+mod api;
+mod apis;
+mod call;
+mod crew;
+mod fold;
 mod items;
+mod keeper;
+mod letters;
 mod marker;
+mod open;
+mod pull;
+mod schedule;
+mod sink;
+mod status;
 mod task;
 
+pub use self::api::{CallError, CrawlError, Crawls, RunAsk};
+pub use self::apis::{MakeTransport, Transports};
+pub(crate) use self::apis::open as open_apis;
 pub(crate) use self::marker::{End, Mark, Marker, RUN_KEY};
+pub(crate) use self::open::{Around, OpenCrawl, OpenCrawls, consumer};
+
+/// Returns a plan's rule as the machine of runs has it.
+fn overlap(plan: weir_config::Overlap) -> weir_crawl::runs::Overlap {
+    match plan {
+        weir_config::Overlap::Skip => weir_crawl::runs::Overlap::Skip,
+        weir_config::Overlap::Queue => weir_crawl::runs::Overlap::Queue,
+        weir_config::Overlap::Replace => weir_crawl::runs::Overlap::Replace,
+    }
+}

@@ -36,6 +36,8 @@ pub enum Cause {
     Malformed,
     /// The function failed on it.
     FunctionFailed,
+    /// A crawl's call failed as often as it may, or can't be made.
+    CallFailed,
     /// It was older than the function takes.
     Expired,
     /// Its queue gave it out as often as it may, and nobody deleted it.
@@ -53,6 +55,7 @@ impl Cause {
             Self::UnknownSchema => "unknown_schema",
             Self::Malformed => "malformed",
             Self::FunctionFailed => "function_failed",
+            Self::CallFailed => "call_failed",
             Self::Expired => "expired",
             Self::ReceivedTooOften => "received_too_often",
             Self::RefusedByTable => "refused_by_table",

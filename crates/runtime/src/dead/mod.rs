@@ -49,7 +49,7 @@ pub use filter::{Filter, FilterError, State};
 pub use find::{FindError, FoundLetters, LETTERS_LISTED_MAX, Taken};
 pub use group::{GROUPS_MAX, LetterGroup};
 pub use letter::Cause;
-pub(crate) use letter::{FORM, Letter};
+pub(crate) use letter::{FORM, Letter, REDRIVE_OF};
 pub use park::DeadLetterError;
 pub(crate) use park::DeadLetters;
 pub use payload::Payload;

@@ -7,7 +7,7 @@ use weir_lambda::{Answer, DeployError, Handler, Invocation, InvokeError};
 use weir_queue::{Message, MessageId, SendError};
 use weir_types::FunctionName;
 
-use super::OpenFunction;
+use super::{OpenFunction, apis};
 use super::handler::Unfit;
 use super::open::{EVENTS, spec};
 use super::outbox::{Finished, Progress};
@@ -91,7 +91,8 @@ impl Node {
         let (Body::Handler(plan), Some(host)) = (&function.plan.body, self.host()) else {
             return Err(InvokeFailed::NoHandler(name.clone()).into());
         };
-        let deployed = host.deploy(spec(name, plan), self.versions()).await;
+        let spec = apis::callable(spec(name, plan), &function.plan.apis, host);
+        let deployed = host.deploy(spec, self.versions()).await;
         let handler = deployed.map_err(|source| DeployFailed::Deploy { function: name.clone(), source })?;
         let live = handler.versions().into_iter().find(|version| version.live);
         Ok(live.map_or(0, |version| version.number))

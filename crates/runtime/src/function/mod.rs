@@ -10,6 +10,7 @@
 //! Everything that a function has made and everything it has given up goes through its outbox (decision 0012). SQL from a
 //! stream into a table is a [`crate::pipeline`] alone.
 
+mod apis;
 mod failure;
 pub(crate) mod forward;
 mod handler;

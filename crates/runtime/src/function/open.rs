@@ -36,7 +36,7 @@ use super::said::Spoken;
 use super::schedule::{self, Scheduled};
 use super::sql::SqlStep;
 use super::step::{MessageStep, RecordStep};
-use super::{Counters, OutboxError, Rules, Trouble, consumer, failure, forward, messages, records};
+use super::{Counters, OutboxError, Rules, Trouble, apis, consumer, failure, forward, messages, records};
 use crate::dead::DeadLetters;
 use crate::ledger::Books;
 use crate::lookups::LookupSet;
@@ -211,7 +211,8 @@ impl OpenFunction {
         let mut handler = None;
         if let Body::Handler(handler_plan) = &plan.body {
             let host = around.host.expect("a plan with handlers has a host");
-            let deployed = host.deploy(spec(&plan.name, handler_plan), around.versions).await;
+            let spec = apis::callable(spec(&plan.name, handler_plan), &plan.apis, host);
+            let deployed = host.deploy(spec, around.versions).await;
             let deployed = deployed.map_err(|source| StartError::Deploy { function: plan.name.clone(), source })?;
             let mut outputs = Vec::new();
             for output in &plan.outputs {

@@ -6,7 +6,7 @@ use super::Around;
 use crate::Diagnostic;
 use crate::block::Attributes;
 use crate::diagnostic::Report;
-use crate::value::Kind;
+use crate::value::{Kind, Value};
 
 pub(super) fn read(block: &Attributes<'_>, around: &Around<'_>, report: &mut Report) -> Vec<ApiName> {
     let hint = "such as `apis = [api.NAME]`";
@@ -15,6 +15,12 @@ pub(super) fn read(block: &Attributes<'_>, around: &Around<'_>, report: &mut Rep
         block.wrong_type("apis", "a list of references", &value, hint, report);
         return Vec::new();
     };
+    let is_cut_off = matches!(block.any_value("network", &mut Report::default()),
+        Some(Value { kind: Kind::Text(network), .. }) if network.eq_ignore_ascii_case("none"));
+    if is_cut_off {
+        let message = format!("{block} calls apis through weir's own port, which `network = \"none\"` closes");
+        block.refuse("network", message, "remove `network`, or `apis`", report);
+    }
     let mut apis: Vec<ApiName> = Vec::new();
     for element in elements {
         let place = block.place_of(Some(element.span.clone()));
@@ -33,6 +39,13 @@ pub(super) fn read(block: &Attributes<'_>, around: &Around<'_>, report: &mut Rep
         if apis.contains(&api.name) {
             let message = format!("`api.{name}` stands twice in `apis`");
             report.push(Diagnostic::error(message).at(place).hint("remove one of the two"));
+            continue;
+        }
+        let variable = |name: &str| name.to_ascii_uppercase().replace('-', "_");
+        if let Some(other) = apis.iter().find(|known| variable(known.as_str()) == variable(name)) {
+            let message =
+                format!("`api.{name}` and `api.{other}` have one variable: `WEIR_API_{}_URL`", variable(name));
+            report.push(Diagnostic::error(message).at(place).hint("rename one of the two"));
             continue;
         }
         apis.push(api.name.clone());

@@ -54,19 +54,19 @@ struct Shape {
     groups: u64,
     devices: f64,
     data_groups: f64,
-    reading_pages: f64,
     rate: f64,
 }
 
 const SHAPES: [(&str, Shape); 4] = [
-    ("400", Shape { groups: 6, devices: 6.0, data_groups: 3.0, reading_pages: 1.6, rate: 20.0 }),
-    ("5,000", Shape { groups: 20, devices: 20.0, data_groups: 4.0, reading_pages: 1.6, rate: 100.0 }),
-    ("25,000", Shape { groups: 40, devices: 40.0, data_groups: 5.5, reading_pages: 1.6, rate: 250.0 }),
-    ("65,000", Shape { groups: 60, devices: 60.0, data_groups: 6.5, reading_pages: 1.6, rate: 500.0 }),
+    ("400", Shape { groups: 6, devices: 6.0, data_groups: 3.0, rate: 20.0 }),
+    ("5,000", Shape { groups: 20, devices: 20.0, data_groups: 4.0, rate: 100.0 }),
+    ("25,000", Shape { groups: 40, devices: 40.0, data_groups: 5.5, rate: 250.0 }),
+    ("65,000", Shape { groups: 60, devices: 60.0, data_groups: 6.5, rate: 500.0 }),
 ];
 
 impl World {
-    fn new(shape: Shape, seed: u64, year: u64) -> Self {
+    fn new(shape: Shape, alike: f64, seed: u64, year: u64) -> Self {
+        let spread = alike;
         let chance = Chance(Random::seeded(seed.wrapping_mul(1_000) + 7));
         let drift = Chance(Random::seeded(seed.wrapping_mul(1_000) + 11 + year));
         let change = if year == 0 { 1.0 } else { (0.1 * drift.normal()).exp() };
@@ -75,14 +75,17 @@ impl World {
         let mut groups = Vec::new();
         for _ in 0..shape.groups {
             alike = 0.8 * alike + 0.6 * chance.normal();
-            let factor = (0.4 * alike - 0.08).exp();
+            let factor = (spread * alike - spread * spread / 2.0).exp();
             let mut devices = Vec::new();
-            for _ in 0..chance.count(shape.devices * factor) {
+            for _ in 0..chance.count(shape.devices) {
                 let large = if chance.unit() < 0.05 { 10.0 } else { 0.53 };
                 let mut data_groups = Vec::new();
                 for _ in 0..chance.count(shape.data_groups * large * factor * change) {
-                    let pages = 1 + chance.count((shape.reading_pages - 1.0) * factor).min(20);
-                    data_groups.push(world.node(3, vec![Vec::new(); pages as usize]));
+                    let mut pages = 1;
+                    while pages < 50 && chance.unit() < (0.375 * factor).min(0.9) {
+                        pages += 1;
+                    }
+                    data_groups.push(world.node(3, vec![Vec::new(); pages]));
                 }
                 devices.push(world.list(2, data_groups, 20));
             }
@@ -133,7 +136,7 @@ type Call = (usize, usize, u32);
 struct Simulation<'a> {
     world: &'a World,
     chance: Chance,
-    waiting: [VecDeque<Call>; 4],
+    waiting: [VecDeque<Call>; 8],
     turn: usize,
     flying: BinaryHeap<Reverse<(i64, Call)>>,
     resting: BinaryHeap<Reverse<(i64, Call)>>,
@@ -144,7 +147,7 @@ struct Simulation<'a> {
 impl<'a> Simulation<'a> {
     fn new(world: &'a World, seed: u64) -> Self {
         let root = world.nodes.len() - 1;
-        let mut waiting: [VecDeque<Call>; 4] = Default::default();
+        let mut waiting: [VecDeque<Call>; 8] = Default::default();
         waiting[0].push_back((root, 0, 0));
         let mut simulation = Self {
             world,
@@ -165,16 +168,22 @@ impl<'a> Simulation<'a> {
         simulation
     }
 
+    /// The group of the queue: by resource, first pages apart from further ones.
+    fn place_of(&self, (node, page, _): &Call) -> usize {
+        let further = *page > 0 && std::env::var("ETA_TWO").is_ok();
+        self.world.nodes[*node].resource + 4 * usize::from(further)
+    }
+
     fn note(&mut self, event: &Event) {
         self.progress.apply(SequenceNumber(self.place), event);
         self.place += 1;
     }
 
     fn take(&mut self) -> Option<Call> {
-        for offset in 0..4 {
-            let turn = (self.turn + offset) % 4;
+        for offset in 0..8 {
+            let turn = (self.turn + offset) % 8;
             if let Some(call) = self.waiting[turn].pop_front() {
-                self.turn = (turn + 1) % 4;
+                self.turn = (turn + 1) % 8;
                 return Some(call);
             }
         }
@@ -182,13 +191,14 @@ impl<'a> Simulation<'a> {
     }
 
     /// Runs to the end, and calls `look` after each tick.
-    fn run(&mut self, rate: impl Fn(i64, u64) -> f64, mut look: impl FnMut(&Progress, i64, u64)) -> i64 {
+    fn run(&mut self, rate: impl Fn(i64, u64) -> f64, mut look: impl FnMut(&Progress, i64, u64, u64)) -> i64 {
         let (mut now, mut room, mut calls) = (0, 0.0, 0);
         loop {
             now += TICK_MS;
             while self.resting.peek().is_some_and(|Reverse((at, _))| *at <= now) {
                 let Some(Reverse((_, call))) = self.resting.pop() else { break };
-                self.waiting[self.world.nodes[call.0].resource].push_back(call);
+                let place = self.place_of(&call);
+                self.waiting[place].push_back(call);
             }
             let allowed = rate(now, calls);
             room = (room + allowed * TICK_MS as f64 / 1_000.0).min((allowed * 0.1).max(1.0));
@@ -206,7 +216,7 @@ impl<'a> Simulation<'a> {
             }
             if !counted.is_empty() {
                 self.note(&Event::Counted(counted));
-                look(&self.progress, now, calls);
+                look(&self.progress, now, calls, self.flying.len() as u64);
             }
             if self.progress.open_tasks(1) == Some(0) {
                 self.note(&Event::Ended { run: 1, at: Timestamp(now), how: End::Complete });
@@ -231,7 +241,9 @@ impl<'a> Simulation<'a> {
             self.waiting[resource + 1].push_back((*child, 0, 0));
         }
         if further == Further::Page {
-            self.waiting[*resource].push_back((node, page + 1, 0));
+            let call = (node, page + 1, 0);
+            let place = self.place_of(&call);
+            self.waiting[place].push_back(call);
         }
         let latency = Duration::from_millis(60);
         counted.answered(&task, Brought { items: 1, further, cursor: None, latency }, &children);
@@ -251,8 +263,8 @@ fn task(resource: usize, pages: u64) -> Task {
 }
 
 /// Runs a crawl, and returns the estimates made from a tenth of the calls on.
-fn samples(shape: Shape, seed: u64, weather: Weather, history: &[Run]) -> Vec<Sample> {
-    let world = World::new(shape, seed, 0);
+fn samples(shape: Shape, alike: f64, seed: u64, weather: Weather, history: &[Run]) -> Vec<Sample> {
+    let world = World::new(shape, alike, seed, 0);
     let mut simulation = Simulation::new(&world, seed);
     let prior = Prior::of(history, None);
     let (half, third) = (world.calls / 2, world.calls / 3);
@@ -269,7 +281,7 @@ fn samples(shape: Shape, seed: u64, weather: Weather, history: &[Run]) -> Vec<Sa
     let mut samples = Vec::new();
     let mut next = 0.1;
     let all = world.calls as f64 * 1.03;
-    let end = simulation.run(rate, |progress, now, calls| {
+    let end = simulation.run(rate, |progress, now, calls, in_flight| {
         let part = calls as f64 / all;
         if part < next {
             return;
@@ -280,7 +292,7 @@ fn samples(shape: Shape, seed: u64, weather: Weather, history: &[Run]) -> Vec<Sa
             _ => shape.rate,
         };
         let allowance = Between::exactly(allowed);
-        let supply = Supply { allowance: &allowance, retry_delay: RETRY_DELAY };
+        let supply = Supply { allowance: &allowance, retry_delay: RETRY_DELAY, in_flight };
         let run = progress.run(1).unwrap();
         let estimate = Estimator { prior: &prior, supply, now: Timestamp(now) }.run(run);
         samples.push(Sample {
@@ -299,10 +311,10 @@ fn samples(shape: Shape, seed: u64, weather: Weather, history: &[Run]) -> Vec<Sa
 }
 
 /// Runs an earlier crawl of the same vendor, whose data differed a little, and returns what the machine keeps of it.
-fn earlier(shape: Shape, seed: u64) -> Run {
-    let world = World::new(shape, seed, 1);
+fn earlier(shape: Shape, alike: f64, seed: u64) -> Run {
+    let world = World::new(shape, alike, seed, 1);
     let mut simulation = Simulation::new(&world, seed + 1);
-    let end = simulation.run(|_, _| shape.rate, |_, _, _| {});
+    let end = simulation.run(|_, _| shape.rate, |_, _, _, _| {});
     Run {
         number: 1,
         by: By::Hand,
@@ -323,27 +335,28 @@ fn earlier(shape: Shape, seed: u64) -> Run {
 
 #[test]
 fn report() {
+    let alike = std::env::var("ETA_ALIKE").map_or(0.25, |alike| alike.parse().unwrap());
     for weather in [Weather::Fair, Weather::Halved, Weather::Outage] {
         for first in [true, false] {
             for (name, shape) in SHAPES {
                 if std::env::var("ETA_SIZES").is_ok_and(|sizes| !sizes.split(' ').any(|size| size == name)) {
                     continue;
                 }
-                measure(name, shape, weather, first);
+                measure(name, shape, alike, weather, first);
             }
         }
     }
 }
 
-fn measure(name: &str, shape: Shape, weather: Weather, first: bool) {
+fn measure(name: &str, shape: Shape, alike: f64, weather: Weather, first: bool) {
     let seeds = 20;
     let (mut whole, mut held, mut all) = (0, 0, 0);
     let mut widths = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
     let mut bias = Vec::new();
     let mut missed = Vec::new();
     for seed in 1..=seeds {
-        let history = if first { Vec::new() } else { vec![earlier(shape, seed)] };
-        let samples = samples(shape, seed, weather, &history);
+        let history = if first { Vec::new() } else { vec![earlier(shape, alike, seed)] };
+        let samples = samples(shape, alike, seed, weather, &history);
         let holds = |sample: &&Sample| sample.min <= sample.truth && sample.truth <= sample.max;
         let after = match weather {
             Weather::Fair => 0.0,

@@ -1,4 +1,4 @@
-//! The databases that lookups are tested with: PostgreSQL and MariaDB, from the distribution's packages.
+//! What tests need of the distribution's packages: PostgreSQL and MariaDB for lookups, nginx for crawls.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -8,11 +8,12 @@ use anyhow::bail;
 use crate::run::{check, command, say};
 
 /// What is looked for, and the package it is in.
-const WANTED: [(&str, &str); 4] = [
+const WANTED: [(&str, &str); 5] = [
     ("initdb", "postgresql"),
     ("psql", "postgresql-client"),
     ("mariadbd", "mariadb-server-core"),
     ("mariadb", "mariadb-client-core"),
+    ("nginx", "nginx-light"),
 ];
 
 /// Installs what is missing, where that is possible: as root, on Debian and its kin.
@@ -24,7 +25,7 @@ pub fn setup() -> anyhow::Result<()> {
     let packages = missing.join(" ");
     if !is_root() || !is_there("apt-get") {
         bail!(
-            "the tests of lookups need PostgreSQL and MariaDB; install them, such as by \
+            "the tests need PostgreSQL, MariaDB and nginx; install them, such as by \
              `sudo apt-get install --no-install-recommends {packages}`"
         );
     }

@@ -1,0 +1,126 @@
+//! `weir crawl run` and `weir crawl plan`.
+
+use anyhow::bail;
+use clap::Args as ClapArgs;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use weir_crawl::runs::{Run, State};
+
+use super::{Common, path, post, show, watch};
+use crate::client::{self, Client};
+use crate::exit::Exit;
+use crate::output;
+
+/// What is asked for.
+#[derive(Debug, Clone, ClapArgs)]
+pub(super) struct Asked {
+    /// The crawl
+    crawl: String,
+    /// A value for `{params.NAME}`, instead of the plan's
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = pair)]
+    params: Vec<(String, String)>,
+    /// Only this tenant; may be given several times
+    #[arg(long = "tenant", value_name = "NAME")]
+    tenants: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(super) struct Start {
+    #[command(flatten)]
+    asked: Asked,
+    /// Names this start: made again with the same name, it is the same run
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
+    /// Watch the run until it is over
+    #[arg(long)]
+    watch: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
+/// What became of a start.
+#[derive(Debug, Serialize, Deserialize)]
+struct Started {
+    outcome: String,
+    /// The run that was asked for; none: it was left out.
+    run: Option<Run>,
+    /// The run that is under way, where that is another one.
+    #[serde(default)]
+    under_way: Option<u64>,
+}
+
+impl Asked {
+    fn body(&self) -> Value {
+        let params: serde_json::Map<String, Value> =
+            self.params.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+        let mut body = json!({ "params": params });
+        if !self.tenants.is_empty() {
+            body["tenants"] = json!(self.tenants);
+        }
+        body
+    }
+
+    /// Says what a run would come to.
+    pub(super) fn plan(&self) -> anyhow::Result<Exit> {
+        let client = Client::new(&self.common.server)?;
+        let path = path(&self.crawl, "/runs?dry_run=true");
+        let answer: Value = client::block_on(post(&client, &path, &self.body()))?;
+        super::print(&self.common, &answer, plan)
+    }
+}
+
+impl Start {
+    pub(super) fn run(&self) -> anyhow::Result<Exit> {
+        let Asked { crawl, common, .. } = &self.asked;
+        let client = Client::new(&common.server)?;
+        let mut body = self.asked.body();
+        if let Some(request) = &self.request {
+            body["request"] = json!(request);
+        }
+        let started: Started = client::block_on(post(&client, &path(crawl, "/runs"), &body))?;
+        let Some(run) = &started.run else {
+            let under_way = started.under_way.map_or_else(String::new, |run| format!(": run {run} is under way"));
+            bail!("no run of {crawl} was begun{under_way}; wait for its end, or set `overlap` of the crawl");
+        };
+        if !self.watch {
+            if common.json {
+                output::data(&format!("{}\n", serde_json::to_string(&started)?))?;
+            } else {
+                output::data(&format!("{}\n", told(crawl, &started, run)))?;
+            }
+            return Ok(Exit::Done);
+        }
+        output::note(&told(crawl, &started, run));
+        let ended = client::block_on(watch::until_over(&client, crawl, run.number))?;
+        output::data(&match common.json {
+            true => format!("{}\n", serde_json::to_string(&ended)?),
+            false => format!("{}\n", show::over(&ended)),
+        })?;
+        Ok(match ended.state {
+            State::Complete if show::totals(&ended).failed > 0 => Exit::Refused,
+            State::Complete => Exit::Done,
+            _ => Exit::Failed,
+        })
+    }
+}
+
+fn told(crawl: &str, started: &Started, run: &Run) -> String {
+    let number = run.number;
+    match (started.outcome.as_str(), started.under_way) {
+        ("queued", Some(other)) => format!("run {number} of {crawl} waits for the end of run {other}"),
+        ("replaces", Some(other)) => format!("run {number} of {crawl} begins when run {other} has been ended"),
+        ("known", _) => format!("run {number} of {crawl} was begun before, and is {}", run.state.as_str()),
+        _ => format!("run {number} of {crawl} has begun"),
+    }
+}
+
+fn plan(answer: &Value) -> String {
+    format!("{answer:#}\n")
+}
