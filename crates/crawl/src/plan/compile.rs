@@ -290,7 +290,13 @@ fn includes(crawl: &Crawl, resources: &mut [Compiled], needs: &mut [Needs], erro
                     continue;
                 }
             };
-            let column = format!("_{parent_name}_{}", path.names().unwrap_or_default().join("_"));
+            let column = column(&parent_name, &path.names().unwrap_or_default());
+            if resources[at].output.from_parent.contains(&column) {
+                let problem = format!("`{text}` is `{column}`, as another is");
+                let hint = "include one of them".to_owned();
+                errors.resource(&spec.name, "include_from_parent", problem, Some(hint));
+                continue;
+            }
             let key = format!("{parent_name}.{text}");
             let field = Field { resource: parent_name.clone(), path, key: key.clone() };
             need(&mut needs[at], &field, parent, Need::Optional);
@@ -298,6 +304,13 @@ fn includes(crawl: &Crawl, resources: &mut [Compiled], needs: &mut [Needs], erro
             resources[at].output.from_parent.push(column);
         }
     }
+}
+
+/// Returns the name that a parent's field has in its children's items. It is a column's name, too: what columns can't be
+/// named with is `_`.
+fn column(parent: &str, names: &[&str]) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    format!("_{parent}_{}", names.join("_")).chars().map(plain).collect()
 }
 
 /// Checks that tenants have the values that templates ask them for.

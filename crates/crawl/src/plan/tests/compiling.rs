@@ -175,6 +175,16 @@ fn the_tree_stands_in_the_order_of_calls() {
         shape,
         [("group", None, 0), ("device", Some("group"), 1), ("reading", Some("device"), 2), ("alarm", None, 0)]
     );
+    let dashed = Resource {
+        include_from_parent: vec!["site.id".to_owned(), "x-y".to_owned()],
+        ..Resource::new("b", "/{resources.data-group.id}")
+    };
+    let columns =
+        plan_of(vec![Resource::new("data-group", "/a"), dashed.clone()]).outputs().nth(1).unwrap().from_parent.clone();
+    assert_eq!(columns, ["_data_group_site_id", "_data_group_x_y"]);
+    let twice = Resource { include_from_parent: vec!["x-y".to_owned(), "x_y".to_owned()], ..dashed };
+    let crawl = Crawl::new("test", vec![Resource::new("data-group", "/a"), twice]);
+    assert_eq!(errors(&crawl)[0].attribute, "include_from_parent");
     let output = plan.outputs().find(|output| output.resource == "reading").unwrap();
     assert_eq!(output.from_parent, ["_device_id", "_device__group_name"]);
 }
