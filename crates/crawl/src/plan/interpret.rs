@@ -226,10 +226,19 @@ fn by_status(resource: &Compiled, answer: &Answer) -> Option<Read> {
         503 if asks_to_wait => Read::Throttled(failure()),
         403 if asks_to_wait || is_used_up() => Read::Throttled(failure()),
         408 | 423 | 425 => Read::Retry(failure()),
+        300..=399 => Read::Dead(Failure::Status { status: answer.status, excerpt: pointed_to(answer) }),
         501 | 505 => Read::Dead(failure()),
         500..=599 => Read::Retry(failure()),
         _ => Read::Dead(failure()),
     })
+}
+
+/// Says where a redirect leads that was not followed, behind a colon.
+fn pointed_to(answer: &Answer) -> String {
+    match answer.header("location") {
+        Some(link) => format!(": it leads to `{}`, and credentials don't go elsewhere", clip(link, EXCERPT)),
+        None => excerpt(answer),
+    }
 }
 
 /// Returns an answer's beginning, behind a colon.
