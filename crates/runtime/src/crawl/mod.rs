@@ -20,6 +20,7 @@ mod api;
 mod apis;
 mod call;
 mod crew;
+mod estimate;
 mod fold;
 mod infer;
 mod items;
