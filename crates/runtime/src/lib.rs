@@ -70,8 +70,8 @@ pub use replay::{
 pub use rollup::{RefreshError, RollupStatus};
 pub use schemas::Catalog;
 pub use status::{
-    FilesStatus, FunctionStatus, LedgerStatus, LookupStatus, PARTITIONS_LISTED_MAX, PartitionStatus, QueueStatus,
-    ShardStatus, Status, StreamStatus, TableStatus,
+    FilesStatus, FunctionStatus, GatheredStatus, LedgerStatus, LookupStatus, PARTITIONS_LISTED_MAX, PartitionStatus,
+    QueueStatus, ShardStatus, Status, StreamStatus, TableStatus,
 };
 pub use system::SystemTableError;
 pub use tail::{TailError, TailPage, TailRecord};
