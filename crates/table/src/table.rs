@@ -302,6 +302,11 @@ impl Table {
         &self.spec
     }
 
+    /// Returns the clock and randomness that the table was opened with.
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
     /// Returns the next sequence number to consume of each source, as of the last commit: where to resume after a
     /// crash.
     pub fn positions(&self) -> BTreeMap<SourceId, u64> {
