@@ -41,7 +41,8 @@ impl OpenCrawl {
     /// Returns what a run gets now.
     fn supply(&self, in_flight: u64) -> Supply<'_> {
         let status = self.budget.status();
-        let own = |path: &[String]| path.first().is_some_and(|name| *name == self.crew.crawl);
+        let name = format!("crawl/{}", self.crew.crawl);
+        let own = |path: &[String]| path.first() == Some(&name);
         let alone = status.flows.iter().all(|flow| own(&flow.path));
         Supply {
             allowance: &*self.budget,
