@@ -11,7 +11,7 @@ use crate::incremental::Cursor;
 use crate::page::Pager;
 use crate::path::Path;
 use crate::select::Selector;
-use crate::spec::{Client, Crawl, Paginator, Resource, WriteDisposition};
+use crate::spec::{Auth, Client, Crawl, KeyLocation, Paginator, Resource, WriteDisposition};
 use crate::template::{Braces, Field, Slot, Template};
 
 /// Headers that a resource can't set.
@@ -112,13 +112,17 @@ fn base(client: &Client, errors: &mut Errors) -> Base {
         errors.crawl("base_url", format!("`{url}` has a query or a fragment"), hint);
     }
     if !url.username().is_empty() || url.password().is_some() {
-        let hint = "use `auth = basic(USER, secret(NAME))`";
+        let hint = "use `auth = basic(\"USER\", secret(\"NAME\"))`";
         errors.crawl("base_url", format!("a name or password stands in the URL of `{}`", host(&url)), hint);
     }
     url.set_query(None);
     url.set_fragment(None);
     let path = url.path().trim_end_matches('/').to_owned();
-    Base { url, path }
+    let key_param = match &client.auth {
+        Auth::ApiKey { name, location: KeyLocation::Query, .. } => Some(name.clone()),
+        _ => None,
+    };
+    Base { url, path, key_param }
 }
 
 fn host(url: &url::Url) -> &str {
@@ -198,14 +202,14 @@ fn tenants(crawl: &Crawl, errors: &mut Errors) {
     for tenant in &crawl.tenants {
         if tenant.name.is_empty() || tenant.name.len() > super::children::TENANT_MAX {
             let problem = format!("`{}` is no tenant's name", tenant.name);
-            errors.crawl("tenants", problem, "use 1 to 128 bytes");
+            errors.crawl("tenant", problem, "use 1 to 128 bytes");
         }
         if !seen.insert(&tenant.name) {
-            errors.crawl("tenants", format!("`{}` is there twice", tenant.name), "name each tenant once");
+            errors.crawl("tenant", format!("`{}` is there twice", tenant.name), "name each tenant once");
         }
         if tenant.weight == 0 {
             let problem = format!("`{}` has a weight of 0, and would never be called", tenant.name);
-            errors.crawl("tenants", problem, "use 1 or more, or leave the tenant out");
+            errors.crawl("tenant", problem, "use 1 or more, or leave the tenant out");
         }
     }
 }
@@ -286,7 +290,13 @@ fn includes(crawl: &Crawl, resources: &mut [Compiled], needs: &mut [Needs], erro
                     continue;
                 }
             };
-            let column = format!("_{parent_name}_{}", path.names().unwrap_or_default().join("_"));
+            let column = column(&parent_name, &path.names().unwrap_or_default());
+            if resources[at].output.from_parent.contains(&column) {
+                let problem = format!("`{text}` is `{column}`, as another is");
+                let hint = "include one of them".to_owned();
+                errors.resource(&spec.name, "include_from_parent", problem, Some(hint));
+                continue;
+            }
             let key = format!("{parent_name}.{text}");
             let field = Field { resource: parent_name.clone(), path, key: key.clone() };
             need(&mut needs[at], &field, parent, Need::Optional);
@@ -294,6 +304,13 @@ fn includes(crawl: &Crawl, resources: &mut [Compiled], needs: &mut [Needs], erro
             resources[at].output.from_parent.push(column);
         }
     }
+}
+
+/// Returns the name that a parent's field has in its children's items. It is a column's name, too: what columns can't be
+/// named with is `_`.
+fn column(parent: &str, names: &[&str]) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    format!("_{parent}_{}", names.join("_")).chars().map(plain).collect()
 }
 
 /// Checks that tenants have the values that templates ask them for.
@@ -313,7 +330,8 @@ fn tenant_values(crawl: &Crawl, resources: &[Compiled], rule: Option<&TenantRule
                 errors.resource(&resource.name, "path", problem, Some(hint));
             }
             None if crawl.tenants.is_empty() => {
-                let hint = "add `tenants`, or `tenant = \"{resources.NAME.FIELD}\"`, to the crawl".to_owned();
+                let hint =
+                    "add `tenant \"NAME\" {}`, or `tenant = \"{resources.NAME.FIELD}\"`, to the crawl".to_owned();
                 errors.resource(&resource.name, "path", "the crawl has no tenants".to_owned(), Some(hint));
             }
             _ => {}
@@ -426,7 +444,7 @@ impl At<'_> {
         for action in &self.spec.response_actions {
             if action.status_code.is_none() && action.content.as_deref().is_none_or(str::is_empty) {
                 let hint = "say `status_code`, `content`, or both";
-                self.error("response_actions", "one of them would fit all answers".to_owned(), Some(hint));
+                self.error("response_action", "one of them would fit all answers".to_owned(), Some(hint));
             }
         }
     }
