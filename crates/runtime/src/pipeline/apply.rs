@@ -241,9 +241,7 @@ impl Applier {
         let parts = self.parts.clone();
         let appended = match (&parts.aside, into, &by) {
             (Some(aside), Into::Aside, _) => self.append_to(&aside.table, &rows, &seen).await?,
-            (Some(aside), Into::Between, By::Reader(index)) => {
-                self.append_between(aside, *index, &rows, next).await?
-            }
+            (Some(aside), Into::Between, By::Reader(index)) => self.append_between(aside, *index, &rows, next).await?,
             (Some(_), Into::Marker(_), _) => Appended::default(),
             // What is redriven is few, and nothing else makes the table commit.
             (Some(_), ..) => self.append_now(&rows, &seen).await?,

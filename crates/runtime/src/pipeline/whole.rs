@@ -41,8 +41,11 @@ impl Applier {
     pub(super) async fn append_now(&mut self, rows: &RecordBatch, seen: &[(SourceId, u64)]) -> Result<Appended, Over> {
         let table = self.parts.table.clone();
         let appended = self.append_to(&table, rows, seen).await?;
-        self.until_done("commit rows that belong to no run", || async { table.commit().await?;
-            Ok(()) }).await?;
+        self.until_done("commit rows that belong to no run", || async {
+            table.commit().await?;
+            Ok(())
+        })
+        .await?;
         self.told_commit();
         Ok(appended)
     }
@@ -59,8 +62,11 @@ impl Applier {
         let parts = self.parts.clone();
         let (table, source) = (&parts.table, &parts.sources[index]);
         let gathered = &aside.table;
-        self.until_done("commit the rows of a run", || async { gathered.commit().await?;
-            Ok(()) }).await?;
+        self.until_done("commit the rows of a run", || async {
+            gathered.commit().await?;
+            Ok(())
+        })
+        .await?;
         let rows = gathered.stats().rows;
         match marker.mark {
             Mark::Started if rows > 0 => {
