@@ -119,7 +119,8 @@ impl Table {
                 return Err(TakeOverError::Column { table: self.spec.name.clone(), column: field.name().clone() });
             }
         }
-        let described = gathered.iter().map(|file| self.describe_adopted(aside, file, &columns).boxed()).collect::<Vec<_>>();
+        let described =
+            gathered.iter().map(|file| self.describe_adopted(aside, file, &columns).boxed()).collect::<Vec<_>>();
         let described: Vec<(Add, Tally)> = stream::iter(described).buffered(FOOTERS_AT_ONCE).try_collect().await?;
         let mut places: BTreeMap<Place, Tally> = BTreeMap::new();
         let mut adds = Vec::with_capacity(described.len());
@@ -130,7 +131,12 @@ impl Table {
         Ok(New { adds: Arc::new(adds), places, _under_way: Vec::new() })
     }
 
-    async fn describe_adopted(&self, aside: &Self, file: &Arc<DataFile>, columns: &Schema) -> Result<(Add, Tally), FileError> {
+    async fn describe_adopted(
+        &self,
+        aside: &Self,
+        file: &Arc<DataFile>,
+        columns: &Schema,
+    ) -> Result<(Add, Tally), FileError> {
         let tally = aside.tally_of(file).await?;
         let reader = Reader::open(self.store.clone(), file.clone()).await?;
         let metadata = reader.metadata();

@@ -29,7 +29,9 @@ async fn open_both(store: Arc<dyn ObjectStore>, env: &Env) -> (Table, Arc<Table>
 /// The rows of a run: some days, some flights, told apart by their distance.
 fn rows_of_run(run: u64, count: usize) -> Vec<Row> {
     let mut rows: Vec<Row> = (0..count)
-        .map(|n| row("UA", n as i32, START + (n as i64 % 3) * DAY + (run as i64 % 2) * DAY, run as i64 * 1000 + n as i64))
+        .map(|n| {
+            row("UA", n as i32, START + (n as i64 % 3) * DAY + (run as i64 % 2) * DAY, run as i64 * 1000 + n as i64)
+        })
         .collect();
     rows.sort();
     rows
@@ -291,7 +293,9 @@ async fn work(table: &Table, aside: &Table, feed: &[Said], dice: &mut Dice) -> R
             .iter()
             .take(1 + dice.below(12) as usize)
             .map_while(|said| match said {
-                Said::Row(number, n) => Some(rows_of_run(*number, n + 1)[..].iter().max_by_key(|row| row.distance)?.clone()),
+                Said::Row(number, n) => {
+                    Some(rows_of_run(*number, n + 1)[..].iter().max_by_key(|row| row.distance)?.clone())
+                }
                 _ => None,
             })
             .collect();
