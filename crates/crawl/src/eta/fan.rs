@@ -9,6 +9,10 @@ use crate::progress::{Counts, StepProgress};
 /// Calls that a spread of the mean's own size counts as, before calls have shown the spread.
 const VAGUE_CALLS: f64 = 2.0;
 
+/// How far what is still to come may differ from what was seen, as a part of it, while nearly all is still to come: vendors list
+/// similar things next to each other, and what is alike over a longer stretch than was seen does not show in it.
+pub(super) const DRIFT: f64 = 0.2;
+
 /// The mean of tasks made per call that is still to come.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Mean {
@@ -98,7 +102,9 @@ impl Shown {
         let neighbours = self.single * self.alike;
         let seen = neighbours / self.calls * self.student;
         let unseen = if to_come > 0.0 { (neighbours / to_come).min(self.single) } else { 0.0 };
-        Mean { mean: self.made / self.calls, variance: seen + unseen }
+        let mean = self.made / self.calls;
+        let drift = DRIFT * mean * to_come / (self.calls + to_come);
+        Mean { mean, variance: seen + unseen + drift * drift }
     }
 }
 

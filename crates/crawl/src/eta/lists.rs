@@ -3,6 +3,7 @@
 //! The share is taken page by page, as Kaplan and Meier ("Nonparametric Estimation from Incomplete Observations", 1958) take
 //! survival: lists that have not ended count as far as they have come, so that it does not matter that short lists end first.
 
+use super::fan::DRIFT;
 use crate::progress::{Counts, PAGE_CLASSES, StepProgress};
 
 /// Pages of each class; the last one has no end.
@@ -17,6 +18,8 @@ const PRIOR_CALLS_MAX: f64 = 30.0;
 pub(super) struct Lists {
     /// The share of calls after which the list goes on, by class of page, and its variance.
     shares: [(f64, f64); PAGE_CLASSES],
+    /// Calls that the shares rest on.
+    seen: [f64; PAGE_CLASSES],
     /// Tasks that are open, by class.
     open: [f64; PAGE_CLASSES],
 }
@@ -43,9 +46,9 @@ impl Lists {
         let mut lists = Self::default();
         for class in 0..PAGE_CLASSES {
             let pages = counts.pages[class];
-            // Jeffreys' prior: half a call each way; an earlier run's calls count as theirs, up to a limit. Where the class
-            // before never went on, nothing comes here.
-            let (mut yes, mut no) = (0.5, 0.5);
+            // Before anything is seen: most lists have one page, and one that goes on may or may not go on again. One call's
+            // worth of that; an earlier run's calls count as theirs, up to a limit.
+            let (mut yes, mut no) = if class == 0 { (0.1, 0.9) } else { (0.5, 0.5) };
             if let Some(before) = prior.map(|prior| prior.pages[class]).filter(|before| before.calls > 0) {
                 let weight = PRIOR_CALLS_MAX.min(before.calls as f64) / before.calls as f64;
                 yes = before.went_on as f64 * weight + 0.01;
@@ -55,6 +58,7 @@ impl Lists {
             no += pages.calls.saturating_sub(pages.went_on) as f64;
             let (share, calls) = ((yes / (yes + no)).min(SHARE_MAX), yes + no);
             let alike = step.going()[class].design_effect(share * (1.0 - share));
+            lists.seen[class] = calls;
             lists.shares[class] = (share, share * (1.0 - share) / (calls + 1.0) * alike);
         }
         lists.place(counts);
@@ -64,11 +68,10 @@ impl Lists {
     /// Finds at which pages the open tasks stand: those that a page led to, less those that were called. Their sum is exact.
     fn place(&mut self, counts: &Counts) {
         let mut came = counts.made as f64;
-        for class in 0..PAGE_CLASSES {
-            let pages = counts.pages[class];
+        for ((open, pages), width) in self.open.iter_mut().zip(counts.pages).zip(WIDTHS) {
             // Of those that went on in a wide class, most stay in it.
-            let stays = pages.went_on as f64 * (1.0 - WIDTHS[class].recip());
-            self.open[class] = (came + stays - pages.calls as f64).max(0.0);
+            let stays = pages.went_on as f64 * (1.0 - width.recip());
+            *open = (came + stays - pages.calls as f64).max(0.0);
             came = pages.went_on as f64 - stays;
         }
         let (sum, exact) = (self.open.iter().sum::<f64>(), counts.open() as f64);
@@ -118,7 +121,9 @@ impl Lists {
             inflow = calls * share * leaves;
             let next = worth.get(class + 1).copied().unwrap_or(0.0);
             let behind = worth[class] * (1.0 - leaves) + next * leaves;
-            Share { calls, behind, variance, single: share * (1.0 - share) }
+            let single = share * (1.0 - share);
+            let drift = DRIFT * calls / (self.seen[class] + calls);
+            Share { calls, behind, variance: variance + single * drift * drift, single }
         })
     }
 }

@@ -11,12 +11,14 @@
 //! no end, only an "at least". What nobody can know (an outage that comes, a limit that will change) is not in the range.
 //! `docs/decisions/0023-eta.md` has the formulas, their sources, and what they were measured on.
 
+mod dry_run;
 mod estimate;
 mod fan;
 mod lists;
 mod prior;
 mod remaining;
 mod supply;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -24,9 +26,10 @@ mod words;
 use serde::{Deserialize, Serialize};
 use weir_types::Timestamp;
 
+pub use dry_run::{Plan, PlannedStep, RestsOn, dry_run};
 pub use estimate::{Estimate, Estimator};
 pub use prior::Prior;
-pub use supply::{Allowance, Between, Supply, Unlimited};
+pub use supply::{Allowance, Between, Company, Supply, Unlimited, Vendor};
 
 use crate::status::Expected;
 

@@ -141,7 +141,7 @@ impl Remaining {
     }
 
     /// Returns the expected calls that follow from open tasks: `open` per step, in the run's order.
-    pub fn from_open(&self, open: impl Iterator<Item = u64>) -> f64 {
+    pub fn of_open(&self, open: impl Iterator<Item = u64>) -> f64 {
         let worth = self.worth(&vec![1.0; self.steps.len()]);
         let one = |(index, open): (usize, u64)| {
             let (step, worth) = (&self.steps[index], &worth[index]);

@@ -43,13 +43,47 @@ impl Allowance for Unlimited {
     }
 }
 
+impl Allowance for weir_budget::Budget {
+    fn seconds_for(&self, calls: f64) -> Between {
+        let weir_budget::Estimate { likely, least, most } = self.time_for(calls.ceil().max(0.0) as u64);
+        let seconds = |span: Duration| {
+            if span >= weir_budget::Estimate::MAX { f64::INFINITY } else { span.as_secs_f64() }
+        };
+        Between { likely: seconds(likely), min: seconds(least), max: seconds(most) }
+    }
+}
+
 /// What a run gets of its vendor.
 #[derive(Clone, Copy)]
 pub struct Supply<'a> {
-    /// What its share of the budget allows.
+    /// What the budget allows.
     pub allowance: &'a dyn Allowance,
     /// How long a task that failed waits before it is tried again, the first time. It doubles each time.
     pub retry_delay: Duration,
     /// Calls that are under way: they have had their turn.
     pub in_flight: u64,
+    /// Whether others call for the same account now.
+    pub company: Company,
+    /// Whether the vendor answers.
+    pub vendor: Vendor,
+}
+
+/// Whether a vendor answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Vendor {
+    /// It does.
+    #[default]
+    Up,
+    /// The breaker is open: nobody knows for how long, so that there is no bound to any time.
+    Down,
+}
+
+/// Whether others call for the same account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Company {
+    /// Nobody does: what was delivered is what there is.
+    #[default]
+    Alone,
+    /// Others do, and may end sooner.
+    Shared,
 }

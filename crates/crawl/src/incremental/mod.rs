@@ -185,14 +185,14 @@ fn whole(value: &Value) -> Option<i128> {
     }
 }
 
-fn compare_numbers(a: &Value, b: &Value) -> Option<Ordering> {
+pub(crate) fn compare_numbers(a: &Value, b: &Value) -> Option<Ordering> {
     match (whole(a), whole(b)) {
         (Some(a), Some(b)) => Some(a.cmp(&b)),
         _ => number(a)?.partial_cmp(&number(b)?),
     }
 }
 
-fn compare_instants(a: &Value, b: &Value) -> Option<Ordering> {
+pub(crate) fn compare_instants(a: &Value, b: &Value) -> Option<Ordering> {
     Some(Instant::parse(a.as_str()?)?.nanos.cmp(&Instant::parse(b.as_str()?)?.nanos))
 }
 

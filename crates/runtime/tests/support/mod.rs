@@ -38,13 +38,18 @@ impl Place {
 
     /// Starts a node, once the one before it has let go of the folder.
     pub async fn start(&self) -> Arc<Node> {
+        self.start_with(Options::default()).await
+    }
+
+    /// Starts a node with options, once the one before it has let go of the folder.
+    pub async fn start_with(&self, options: Options) -> Arc<Node> {
         let env = Env::system();
         let started = env.elapsed();
         loop {
             let plan = weir_config::load(self.config.path(), &Inputs::default());
             let plan =
                 plan.unwrap_or_else(|found| panic!("{}", found.iter().map(|one| one.render()).collect::<String>()));
-            match Node::start(plan, &self.data(), env.clone(), Options::default()).await {
+            match Node::start(plan, &self.data(), env.clone(), options.clone()).await {
                 Ok(node) => return node,
                 Err(error) if env.elapsed() - started < PATIENCE && error.to_string().contains("in use") => {
                     tokio::task::yield_now().await;

@@ -12,7 +12,7 @@ use weir_env::Random;
 use weir_types::{SequenceNumber, Timestamp};
 
 use crate::Task;
-use crate::eta::{Between, Estimator, Prior, Supply};
+use crate::eta::{Between, Company, Estimator, Prior, Supply, Vendor};
 use crate::progress::{Brought, Counted, End, Event, Further, Progress, Step};
 use crate::runs::{By, Run, State};
 
@@ -67,20 +67,28 @@ const SHAPES: [(&str, Shape); 4] = [
 impl World {
     fn new(shape: Shape, alike: f64, seed: u64, year: u64) -> Self {
         let spread = alike;
-        let chance = Chance(Random::seeded(seed.wrapping_mul(1_000) + 7));
-        let drift = Chance(Random::seeded(seed.wrapping_mul(1_000) + 11 + year));
-        let change = if year == 0 { 1.0 } else { (0.1 * drift.normal()).exp() };
+        // Each thing has chances of its own, so that a year's change of one leaves the others as they were.
+        let of = |path: u64| {
+            Chance(Random::seeded(
+                (seed.wrapping_mul(1_000_003).wrapping_add(path)).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            ))
+        };
+        let drift = if year == 0 { 1.0 } else { (0.1 * of(u64::MAX - year).normal()).exp() };
         let mut world = Self { nodes: Vec::new(), calls: 0 };
-        let mut alike = chance.normal();
+        let mut alike = of(1).normal();
         let mut groups = Vec::new();
-        for _ in 0..shape.groups {
+        for group in 0..shape.groups {
+            let chance = of(1_000_000 * (group + 1));
             alike = 0.8 * alike + 0.6 * chance.normal();
             let factor = (spread * alike - spread * spread / 2.0).exp();
             let mut devices = Vec::new();
-            for _ in 0..chance.count(shape.devices) {
+            for device in 0..chance.count(shape.devices) {
+                let chance = of(1_000_000 * (group + 1) + 1_000 * (device + 1));
+                let change = drift * if year == 0 { 1.0 } else { (0.2 * of(device).normal()).exp() };
                 let large = if chance.unit() < 0.05 { 10.0 } else { 0.53 };
                 let mut data_groups = Vec::new();
-                for _ in 0..chance.count(shape.data_groups * large * factor * change) {
+                for data_group in 0..chance.count(shape.data_groups * large * factor * change) {
+                    let chance = of(1_000_000 * (group + 1) + 1_000 * (device + 1) + data_group + 1);
                     let mut pages = 1;
                     while pages < 50 && chance.unit() < (0.375 * factor).min(0.9) {
                         pages += 1;
@@ -292,7 +300,13 @@ fn samples(shape: Shape, alike: f64, seed: u64, weather: Weather, history: &[Run
             _ => shape.rate,
         };
         let allowance = Between::exactly(allowed);
-        let supply = Supply { allowance: &allowance, retry_delay: RETRY_DELAY, in_flight };
+        let supply = Supply {
+            allowance: &allowance,
+            retry_delay: RETRY_DELAY,
+            in_flight,
+            company: Company::Alone,
+            vendor: Vendor::Up,
+        };
         let run = progress.run(1).unwrap();
         let estimate = Estimator { prior: &prior, supply, now: Timestamp(now) }.run(run);
         samples.push(Sample {
@@ -349,7 +363,7 @@ fn report() {
 }
 
 fn measure(name: &str, shape: Shape, alike: f64, weather: Weather, first: bool) {
-    let seeds = 20;
+    let seeds = std::env::var("ETA_SEEDS").map_or(20, |seeds| seeds.parse().unwrap());
     let (mut whole, mut held, mut all) = (0, 0, 0);
     let mut widths = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
     let mut bias = Vec::new();
