@@ -31,8 +31,10 @@ const RAMP_ANSWERS: f64 = 1.5;
 const RAMP_STEPS: f64 = 4.0;
 /// Pace, as a part of that at which the vendor refused.
 const HOLD: f64 = 0.97;
-/// What a first refusal leaves of the pace, where the rate can't be counted.
-const FALL: f64 = 0.7;
+/// What a first refusal leaves of the pace, where the rate can't be counted. A ramp has gone about twice as fast as a vendor with a tenth of
+/// a second of burst allows when it learns of it; a climb has not.
+const FALL_OF_RAMP: f64 = 0.5;
+const FALL: f64 = 0.85;
 /// The part of the way to the held pace that a climb makes in a second.
 const CLIMB: f64 = 0.35;
 /// A climb that is this near has arrived.
@@ -447,6 +449,7 @@ impl Learner {
             Some((rate, calls)) if rate < pace * COUNT_ABOVE => {
                 (rate * (1.0 + 0.5 / calls), rate * HOLD * (1.0 - 1.0 / calls))
             }
+            _ if matches!(lesson.phase, Phase::Ramp | Phase::Free) => (pace, pace * FALL_OF_RAMP),
             _ => (pace, pace * FALL),
         };
         // What it took from refusal to refusal: its rate is no less.
@@ -464,7 +467,7 @@ impl Learner {
         };
         let refused_at = refused_at.powf(1.0 - halfway) * delivered.max(PACE_MIN).powf(halfway);
         // A count is believed for a while; a guess is not.
-        let guesses = if counted.is_some() { self.searches.saturating_sub(2) } else { self.searches };
+        let guesses = self.searches.saturating_sub(if counted.is_some() { 2 } else { 1 });
         let toward = f64::from(guesses.min(4)) / 4.0;
         let fallen = fallen.max(least);
         let fallen = fallen.powf(1.0 - toward) * least.max(fallen * 0.1).powf(toward);
