@@ -263,10 +263,12 @@ impl Import {
                     parts.push(Part::Expression(format!("secret(\"{name}\")")));
                     has_secret = true;
                 }
-                piece => match self.pieces(vec![piece], |text| text, place, &Scope::default(), parameters).expr {
-                    Expr::Text(more) => parts.extend(more),
-                    _ => {}
-                },
+                piece => {
+                    let text = self.pieces(vec![piece], |text| text, place, &Scope::default(), parameters);
+                    if let Expr::Text(more) = text.expr {
+                        parts.extend(more);
+                    }
+                }
             }
         }
         match parts.as_slice() {
