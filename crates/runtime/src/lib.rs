@@ -41,8 +41,8 @@ mod upkeep;
 
 pub use archive::{ArchiveError, ArchiveStatus};
 pub use crawl::{
-    CallError, CrawlError, Crawls, INFER_CALLS_MAX, InferError, Inferred, InferredSchema, MakeTransport, RunAsk, Transports,
-    infer as infer_schemas,
+    CallError, CrawlError, Crawls, INFER_CALLS_MAX, InferError, Inferred, InferredSchema, MakeTransport, RunAsk,
+    Transports, infer as infer_schemas,
 };
 pub use dead::{
     ActError, Acted, Batch, Cause, Cursor, CursorError, DeadLetterError, Edit, EditError, Filter, FilterError,

@@ -54,7 +54,13 @@ impl OpenCrawl {
     }
 
     /// Returns when a run that is under way ends, and when its tenants do, as named.
-    pub(super) fn estimate(&self, run: &Run, history: &[Run], known: &RunProgress, asked: Asked<'_>) -> (Estimate, Vec<Eta>) {
+    pub(super) fn estimate(
+        &self,
+        run: &Run,
+        history: &[Run],
+        known: &RunProgress,
+        asked: Asked<'_>,
+    ) -> (Estimate, Vec<Eta>) {
         let prior = Prior::of(history, run.tenants.as_deref());
         let estimator = Estimator { prior: &prior, supply: self.supply(asked.in_flight), now: asked.now };
         let weight = |name: &str| {

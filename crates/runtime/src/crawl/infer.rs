@@ -78,7 +78,12 @@ pub struct Inferred {
 ///
 /// # Errors
 /// See [`InferError`]. A vendor that does not answer is no error: its resources have no schema then, and it is said why.
-pub async fn infer(api: &ApiPlan, crawl: &CrawlPlan, transports: &Transports, env: &Env) -> Result<Inferred, InferError> {
+pub async fn infer(
+    api: &ApiPlan,
+    crawl: &CrawlPlan,
+    transports: &Transports,
+    env: &Env,
+) -> Result<Inferred, InferError> {
     let plan = Plan::compile(&api.client, &crawl.spec).map_err(|errors| InferError::Crawl {
         crawl: crawl.name.clone(),
         reason: errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
@@ -166,9 +171,8 @@ impl Looking {
 
     /// Takes the task of the resource that was called the least, the deepest among those; none when enough was seen.
     fn next(&mut self) -> Option<Task> {
-        let enough = |(resource, sample): (&String, &Sample)| {
-            sample.items() > 0 && self.calls_of(resource) >= CALLS_ENOUGH
-        };
+        let enough =
+            |(resource, sample): (&String, &Sample)| sample.items() > 0 && self.calls_of(resource) >= CALLS_ENOUGH;
         if self.samples.iter().all(enough) {
             return None;
         }
