@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use super::{RunStatus, StepStatus, Waiting};
 
+/// A longer span reads as this one: ten thousand days.
+const SPAN_MAX: Duration = Duration::from_secs(10_000 * 86_400);
+
 /// Returns a span as people say it, to two digits or so: `8 s`, `4 min`, `1 h 20 min`, `3 d 4 h`.
 pub fn span_in_words(span: Duration) -> String {
-    let seconds = span.as_secs_f64().round() as u64;
+    let seconds = span.min(SPAN_MAX).as_secs_f64().round() as u64;
     let (minutes, hours, days) = ((seconds + 30) / 60, (seconds + 1_800) / 3_600, (seconds + 43_200) / 86_400);
     match seconds {
         0..=99 => format!("{seconds} s"),
