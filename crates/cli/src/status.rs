@@ -223,6 +223,16 @@ fn render(status: &Value) -> String {
         if let Some(trouble) = table["trouble"].as_str() {
             out.push_str(&format!("table {} stands still: {trouble}\n", text(&table["name"])));
         }
+        if let Some(run) = table["run"]["run"].as_u64() {
+            out.push_str(&format!(
+                "table {} gathers run {run}: {} rows so far, unseen until it is complete\n",
+                text(&table["name"]),
+                number(&table["run"]["rows"])
+            ));
+        }
+        if let Some(note) = table["run"]["note"].as_str() {
+            out.push_str(&format!("table {}: {note}\n", text(&table["name"])));
+        }
         if let Some(trouble) = table["compaction_trouble"].as_str() {
             out.push_str(&format!("table {} is not compacted: {trouble}\n", text(&table["name"])));
         }

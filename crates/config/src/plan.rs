@@ -23,7 +23,7 @@ pub use archive::ArchivePlan;
 pub use arrival::{
     BadRows, DeadLetterPlan, FifoPlan, FilesContent, FilesFormat, FilesPlan, FilesStart, QueuePlan, SchedulePlan,
 };
-pub use crawl::{ApiPlan, CrawlOutputPlan, CrawlPlan, Overlap, Visible};
+pub use crawl::{ApiPlan, CrawlOutputPlan, CrawlPlan, IfEmpty, Overlap, Visible};
 pub use function::{
     BatchPlan, Body, EnvironmentValue, FunctionPlan, HandlerPlan, Network, On, OutputPlan, RetryPlan, RuntimePlan,
     Start, TableSource, To,
@@ -216,6 +216,8 @@ pub struct TablePlan {
     pub evolve: Evolve,
     /// When what a crawl's run brings is seen.
     pub visible: Visible,
+    /// What a run that brought no row does to a table that runs replace.
+    pub if_empty: IfEmpty,
     /// Tags by name.
     pub tags: BTreeMap<String, String>,
     /// Where the block is.

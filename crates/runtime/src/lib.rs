@@ -40,7 +40,10 @@ mod tail;
 mod upkeep;
 
 pub use archive::{ArchiveError, ArchiveStatus};
-pub use crawl::{CallError, CrawlError, Crawls, MakeTransport, RunAsk, Transports};
+pub use crawl::{
+    CallError, CrawlError, Crawls, INFER_CALLS_MAX, InferError, Inferred, InferredSchema, MakeTransport, RunAsk,
+    Transports, infer as infer_schemas,
+};
 pub use dead::{
     ActError, Acted, Batch, Cause, Cursor, CursorError, DeadLetterError, Edit, EditError, Filter, FilterError,
     FindError, FoundLetters, GROUPS_MAX, LETTERS_LISTED_MAX, LETTERS_MAX, LetterGroup, LetterRow, Payload,
@@ -67,8 +70,8 @@ pub use replay::{
 pub use rollup::{RefreshError, RollupStatus};
 pub use schemas::Catalog;
 pub use status::{
-    FilesStatus, FunctionStatus, LedgerStatus, LookupStatus, PARTITIONS_LISTED_MAX, PartitionStatus, QueueStatus,
-    ShardStatus, Status, StreamStatus, TableStatus,
+    FilesStatus, FunctionStatus, GatheredStatus, LedgerStatus, LookupStatus, PARTITIONS_LISTED_MAX, PartitionStatus,
+    QueueStatus, ShardStatus, Status, StreamStatus, TableStatus,
 };
 pub use system::SystemTableError;
 pub use tail::{TailError, TailPage, TailRecord};

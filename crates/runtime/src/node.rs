@@ -25,7 +25,8 @@ use weir_schema::Registry;
 use weir_stream::{Checkpoints, OpenError as StreamError, Settings, Stream};
 use weir_table::{OpenError as TableError, Table};
 use weir_types::{
-    ApiName, CrawlName, FilesName, FunctionName, LogName, QueueName, ScheduleName, SequenceNumber, StreamName, SubjectName, TableName,
+    ApiName, CrawlName, FilesName, FunctionName, LogName, QueueName, ScheduleName, SequenceNumber, StreamName,
+    SubjectName, TableName,
 };
 
 use crate::archive::{self, Archives};
@@ -39,12 +40,12 @@ use crate::function::{Around, Functions, OpenFunction, OutboxError, Scheduled, n
 use crate::ledger::{BookError, Bookkeeper, Books, Count, Covered, Keeping};
 use crate::lookups::{LookupError, LookupSet};
 use crate::opening::{self, Opening};
-use crate::pipeline::{Parts, Pipeline, Replayed};
+use crate::pipeline::{Aside, GATHERED_FRESHNESS, Parts, Pipeline, Replayed};
 use crate::replay::{Replaying, Replays};
 use crate::rollup::{self, OpenRollup};
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
-use crate::tables::{Feeds, Planned};
+use crate::tables::{self, Feeds, Planned};
 
 /// How long records are kept that are given to a table once more.
 const REDRIVE_RETENTION: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
@@ -156,6 +157,24 @@ pub enum StartError {
     /// A table can't be opened.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// A table that took whole runs of a crawl is to take rows as they come.
+    #[error(
+        "table `{table}` took whole runs of its crawl, and can't take rows as they come: give the new table another name, or let \
+         its resource replace, or be visible when complete, as before"
+    )]
+    TookWholeRuns {
+        /// The table.
+        table: TableName,
+    },
+    /// A table's folder can't be listed.
+    #[error("look into the folder of table `{table}`")]
+    Look {
+        /// The table.
+        table: TableName,
+        /// The cause.
+        #[source]
+        source: object_store::Error,
+    },
     /// A table was fed from another data folder.
     #[error(
         "table `{table}` has read log `{log}` up to {read}, and the log of this data folder ends at {tail}: the table was fed \
@@ -435,7 +454,8 @@ impl Node {
                 let witness = Arc::new(Bookkeeper::new(name.clone(), books.clone(), covered.clone()));
                 let (table, store) = planned.open(&folder, &env, witness).await?;
                 books.open_table(&table).await.map_err(|source| StartError::Books { table: name, source })?;
-                Ok::<_, StartError>((planned, table, store, covered))
+                let aside = open_aside(&planned, &table, &books).await?;
+                Ok::<_, StartError>((planned, table, store, covered, aside))
             }
         }))
         .await?;
@@ -451,8 +471,15 @@ impl Node {
             }
         }
         let mut pipelines = BTreeMap::new();
-        for (planned, table, store, covered) in opened {
+        for (planned, table, store, covered, aside) in opened {
             refuse_ahead_of_log(&planned, &table)?;
+            if let Some(aside) = &aside {
+                refuse_ahead_of_log(&planned, &aside.table)?;
+            }
+            let freshness = match aside {
+                Some(_) => planned.spec.freshness.max(GATHERED_FRESHNESS),
+                None => planned.spec.freshness,
+            };
             let own = planned.spec.name.as_str() == DEAD_LETTERS;
             let parts = Parts {
                 name: planned.spec.name.clone(),
@@ -463,11 +490,12 @@ impl Node {
                 function: planned.function,
                 lookups: lookups.clone(),
                 table: Arc::new(table),
+                aside,
                 store,
                 catalog: catalog.clone(),
                 dead_letters: (!own).then(|| dead_letters.clone()),
                 checkpoints: checkpoints.clone(),
-                freshness: planned.spec.freshness,
+                freshness,
                 commit_bytes: planned.spec.commit_bytes,
                 lost: AtomicU64::new(0),
                 replayed: Replayed::default(),
@@ -483,7 +511,9 @@ impl Node {
         let queries = weir_query::Engine::new(env.clone(), options.query, &folder.spill())?;
         let around = rollup::Around { env: &env, folder: &folder, lookups: &lookups, queries: &queries, books: &books };
         let rollups = rollup::open(rollups, rollup::sources(&pipelines), &around).await?;
-        let tables = pipelines.keys().chain(rollups.keys()).map(ToString::to_string).collect();
+        let tables = pipelines.keys().chain(rollups.keys()).map(ToString::to_string);
+        let aside = pipelines.values().filter_map(Pipeline::aside).map(|aside| aside.table.spec().name.to_string());
+        let tables = tables.chain(aside).collect();
         books.close_others(&tables).await.map_err(|source| StartError::OpenBooks { source })?;
         for function in functions.values() {
             function.start(&of_functions).await?;
@@ -608,7 +638,9 @@ impl Node {
         });
         let of_tables = self.pipelines.values().flat_map(Pipeline::sources).map(|source| &source.stream);
         let of_crawls = self.crawls.open.values().map(|crawl| &crawl.stream);
-        all.extend(of_functions.chain(of_crawls).chain(of_tables).map(|stream| (stream.name().clone(), stream.clone())));
+        all.extend(
+            of_functions.chain(of_crawls).chain(of_tables).map(|stream| (stream.name().clone(), stream.clone())),
+        );
         all.into_values().collect()
     }
 
@@ -716,6 +748,22 @@ impl Node {
     pub(crate) fn keep_task(&self, task: JoinHandle<()>) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
+}
+
+/// Opens where a run's rows are gathered for a table that takes whole runs, and its book.
+async fn open_aside(planned: &Planned, table: &Table, books: &Arc<Books>) -> Result<Option<Aside>, StartError> {
+    let Some(whole) = planned.whole else {
+        if planned.stream.stream.name().is_of_crawl() {
+            tables::refuse_aside(table).await?;
+        }
+        return Ok(None);
+    };
+    let covered = Arc::new(Covered::default());
+    let name = TableName::of_run(&planned.spec.name).to_string();
+    let witness = Arc::new(Bookkeeper::new(name.clone(), books.clone(), covered.clone()));
+    let aside = tables::open_aside(table, whole, witness).await?;
+    books.open_table(&aside).await.map_err(|source| StartError::Books { table: name, source })?;
+    Ok(Some(Aside::new(aside, whole, covered)))
 }
 
 fn host_options(folder: &Folder, handlers: Handlers) -> HostOptions {

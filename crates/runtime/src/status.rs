@@ -18,6 +18,7 @@ use crate::function::OpenFunction;
 use crate::ledger::Checked;
 use crate::lookups::{Freshness, RefreshFailed};
 use crate::node::Node;
+use crate::pipeline::Aside;
 use crate::rollup::RollupStatus;
 
 /// The state of a node.
@@ -221,6 +222,8 @@ pub struct TableStatus {
     pub stream: Option<String>,
     /// What a rollup is made of, and how far it is.
     pub rollup: Option<RollupStatus>,
+    /// The run whose rows are gathered, of tables that take whole runs of a crawl.
+    pub run: Option<GatheredStatus>,
     /// The last Delta version.
     pub version: u64,
     /// Committed rows.
@@ -264,6 +267,7 @@ impl TableStatus {
             name: name.to_string(),
             stream: None,
             rollup: None,
+            run: None,
             version: stats.version,
             rows: stats.rows,
             files: stats.files,
@@ -280,6 +284,37 @@ impl TableStatus {
             compaction_trouble: None,
             partition_count: partitions.len() as u64,
             partitions: partitions.into_iter().rev().take(PARTITIONS_LISTED_MAX).map(PartitionStatus::of).collect(),
+        }
+    }
+}
+
+/// What of a run is gathered until it is complete. Readers don't see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct GatheredStatus {
+    /// The run that is under way, if one is.
+    pub run: Option<u64>,
+    /// Its rows that are committed aside, and those that wait for it.
+    pub rows: u64,
+    /// Files that hold them.
+    pub files: u64,
+    /// Bytes of the files.
+    pub bytes: u64,
+    /// Items that were there already, by their key, since the node was started.
+    pub repeats: u64,
+    /// Why the last run did not change the table, if it did not.
+    pub note: Option<String>,
+}
+
+impl GatheredStatus {
+    fn of(aside: &Aside) -> Self {
+        let stats = aside.table.stats();
+        Self {
+            run: aside.run(),
+            rows: stats.rows + aside.table.pending().rows,
+            files: stats.files,
+            bytes: stats.bytes,
+            repeats: stats.repeats,
+            note: aside.note(),
         }
     }
 }
@@ -495,6 +530,7 @@ impl Node {
             behind: pipeline.behind(),
             lost: pipeline.lost(),
             trouble: pipeline.trouble(),
+            run: pipeline.aside().map(GatheredStatus::of),
             ..TableStatus::of(name, pipeline.table())
         });
         let rollups = self.rollups().iter().map(|(name, rollup)| TableStatus {

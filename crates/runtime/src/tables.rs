@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use object_store::ObjectStore;
 use url::Url;
-use weir_config::{CompactionPlan, Evolve, FunctionPlan, TablePlan, TableSource};
+use weir_config::{CompactionPlan, Evolve, FunctionPlan, TablePlan, TableSource, Visible};
 use weir_env::Env;
 use weir_function::{Function, SqlFunction};
 use weir_schema::columns::{Past, past};
 use weir_schema::{Schema, arrow_schema};
 use weir_stream::Stream;
 use weir_table::{Evolution, Keep, LocalStore, OpenError, PartitionBy, Rewriting, Rule, Spec, Table, Witness};
-use weir_types::{FunctionName, StreamName};
+use weir_types::{FunctionName, StreamName, TableName};
 
 use crate::crawl::OpenCrawls;
 use crate::dead::{ACTIONS, ACTIONS_SQL, DEAD_LETTERS};
@@ -21,7 +21,7 @@ use crate::folder::{Folder, FolderError};
 use crate::function::Functions;
 use crate::lookups::LookupSet;
 use crate::node::StartError;
-use crate::pipeline::{OnRepeat, SourceShard, chain, shards_of};
+use crate::pipeline::{IfEmpty, OnRepeat, SourceShard, Whole, chain, shards_of};
 use crate::streams::OpenStream;
 
 /// Rows that make a commit worthwhile, in bytes of Arrow: one such lot is written while the next gathers.
@@ -38,6 +38,8 @@ pub(crate) struct Planned {
     /// Where they are read.
     pub sources: Vec<SourceShard>,
     pub function: Option<Arc<dyn Function>>,
+    /// What of a crawl's runs becomes the table's, if it takes them whole.
+    pub whole: Option<Whole>,
 }
 
 /// Says how a table's columns follow the stream's schema. Of a function's, `passed` names those that it passes on: what it
@@ -76,6 +78,15 @@ pub(crate) struct Feeds<'a> {
     pub lookups: &'a LookupSet,
 }
 
+#[cfg(test)]
+impl Feeds<'_> {
+    /// Returns a stream that has the name of a crawl's: what its calls would bring is appended by the test.
+    fn stream_of(&self, source: &TableSource) -> Option<(Arc<OpenStream>, Vec<u8>)> {
+        let TableSource::Crawl { crawl, resource } = source else { return None };
+        Some((self.streams.get(&StreamName::of_crawl(crawl))?.clone(), resource.clone().into_bytes()))
+    }
+}
+
 impl Planned {
     /// Finds what feeds a table of the plan; `redrive` is where records are that it is given once more.
     pub fn of_plan(plan: TablePlan, redrive: Arc<Stream>, feeds: &Feeds<'_>) -> Result<Self, StartError> {
@@ -88,8 +99,10 @@ impl Planned {
         let stream = match &plan.source {
             TableSource::Stream(name) => feeds.streams.get(name).expect(known).clone(),
             TableSource::Crawl { crawl, .. } => {
-                let (stream, key) =
-                    feeds.crawls.get(crawl).and_then(|crawl| crawl.output_of(&plan.name)).expect(known);
+                let opened = feeds.crawls.get(crawl).and_then(|crawl| crawl.output_of(&plan.name));
+                #[cfg(test)]
+                let opened = opened.or_else(|| feeds.stream_of(&plan.source));
+                let (stream, key) = opened.expect(known);
                 only = Some(key);
                 stream
             }
@@ -145,7 +158,15 @@ impl Planned {
         if let Some(size) = plan.target_file_size {
             spec.target_file_bytes = size.0;
         }
-        Ok(Self { spec, location: plan.location, stream, sources, function })
+        let whole = match plan.visible {
+            Visible::AtOnce => None,
+            Visible::Complete => Some(Whole::Added),
+            Visible::Instead => Some(Whole::Instead(match plan.if_empty {
+                weir_config::IfEmpty::Keep => IfEmpty::Keep,
+                weir_config::IfEmpty::Replace => IfEmpty::Replace,
+            })),
+        };
+        Ok(Self { spec, location: plan.location, stream, sources, function, whole })
     }
 
     /// The table of dead letters.
@@ -155,7 +176,7 @@ impl Planned {
         let name = DEAD_LETTERS.parse().expect("the name follows the rule");
         let spec = Spec { unique_by: vec!["id".to_owned()], ..Spec::new(name, columns) };
         let sources = shards_of(&stream.stream, None).collect();
-        Self { spec, location: None, stream, sources, function: None }
+        Self { spec, location: None, stream, sources, function: None, whole: None }
     }
 
     /// The table of what became of them.
@@ -166,7 +187,7 @@ impl Planned {
         let name = ACTIONS.parse().expect("the name follows the rule");
         let spec = Spec { unique_by: vec!["id".to_owned()], ..Spec::new(name, function.output()) };
         let sources = shards_of(&stream.stream, None).collect();
-        Ok(Self { spec, location: None, stream, sources, function: Some(Arc::new(function)) })
+        Ok(Self { spec, location: None, stream, sources, function: Some(Arc::new(function)), whole: None })
     }
 
     /// Opens the table itself, and makes it if it is new.
@@ -177,6 +198,42 @@ impl Planned {
         witness: Arc<dyn Witness>,
     ) -> Result<(Table, Arc<dyn ObjectStore>), StartError> {
         open(&self.spec, self.location.as_ref(), folder, env, witness).await
+    }
+}
+
+/// Opens the table in which a run's rows are gathered for another one.
+pub(crate) async fn open_aside(
+    table: &Table,
+    whole: Whole,
+    witness: Arc<dyn Witness>,
+) -> Result<Arc<Table>, StartError> {
+    let mut spec = Spec { name: TableName::of_run(&table.spec().name), ..table.spec().clone() };
+    if let Whole::Instead(_) = whole {
+        // All rows are of one run: none of them is late.
+        (spec.lookback, spec.late) = (None, Rule::Keep);
+    }
+    let mut pause = OPEN_PAUSE;
+    for tried in 1.. {
+        match table.open_aside(spec.clone(), Some(witness.clone())).await {
+            Ok(aside) => return Ok(aside),
+            Err(error @ (OpenError::Log { .. } | OpenError::Note { .. })) if tried < OPENS_MAX => {
+                tracing::warn!(table = %spec.name, error = chain(&error), tried, "a table could not be opened, and is tried again");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        table.env().sleep(table.env().jitter(pause)).await;
+        pause *= 2;
+    }
+    unreachable!("the last try returns")
+}
+
+/// Refuses a table that took whole runs, and is to take rows as they come: how far it is of its crawl would not be known.
+pub(crate) async fn refuse_aside(table: &Table) -> Result<(), StartError> {
+    let name = || table.spec().name.clone();
+    match table.has_aside().await {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(StartError::TookWholeRuns { table: name() }),
+        Err(source) => Err(StartError::Look { table: name(), source }),
     }
 }
 

@@ -49,7 +49,7 @@ impl Node {
         let name = stream.name();
         let sources = self.pipelines().values().flat_map(|pipeline| {
             let read = pipeline.sources().iter().filter(|source| source.stream.name() == name && source.id == shard);
-            read.map(|source| pipeline.table().positions().get(&source.source()).copied().unwrap_or(0))
+            read.map(|source| pipeline.committed(source).unwrap_or_default().0)
         });
         let functions = self.functions().values().filter_map(|function| {
             if function.on_stream() == Some(name) {

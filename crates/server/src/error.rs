@@ -33,6 +33,10 @@ pub enum ErrorCode {
     Trimmed,
     /// What the path names has ended, and can't be changed any more.
     Over,
+    /// What the path names can't do that now: its state, or what it lacks, is in the way.
+    NotInState,
+    /// Whoever asks may not.
+    Forbidden,
     /// Stored bytes do not read back.
     Damaged,
     /// The SQL is wrong.
@@ -47,6 +51,10 @@ pub enum ErrorCode {
     LookupFailed,
     /// A function could not be run, or what it returned is not what it should.
     FunctionFailed,
+    /// A vendor's account could not be called.
+    VendorFailed,
+    /// A vendor's answer, or the turn to ask for it, did not come in time.
+    VendorSlow,
     /// The server takes in as much as it can.
     Busy,
     /// The disk is full.
@@ -67,10 +75,12 @@ impl ErrorCode {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ProducerOutOfOrder | Self::IncompatibleSchema | Self::Over => StatusCode::CONFLICT,
+            Self::ProducerOutOfOrder | Self::IncompatibleSchema | Self::Over | Self::NotInState => StatusCode::CONFLICT,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Trimmed => StatusCode::GONE,
             Self::QueryLimit | Self::EditRefused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::FunctionFailed | Self::LookupFailed => StatusCode::BAD_GATEWAY,
+            Self::FunctionFailed | Self::LookupFailed | Self::VendorFailed => StatusCode::BAD_GATEWAY,
+            Self::VendorSlow => StatusCode::GATEWAY_TIMEOUT,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::TableBehind | Self::Closing => StatusCode::SERVICE_UNAVAILABLE,
@@ -85,6 +95,8 @@ impl ErrorCode {
             | Self::DiskFull
             | Self::TableBehind
             | Self::LookupFailed
+            | Self::VendorFailed
+            | Self::VendorSlow
             | Self::Closing
             | Self::BodyTimeout
             | Self::Internal => true,
@@ -98,6 +110,8 @@ impl ErrorCode {
             | Self::IncompatibleSchema
             | Self::Trimmed
             | Self::Over
+            | Self::NotInState
+            | Self::Forbidden
             | Self::Damaged
             | Self::InvalidQuery
             | Self::FunctionFailed

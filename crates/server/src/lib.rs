@@ -4,8 +4,10 @@
 //! the same without HTTP. Every connection has limits: how many there are, how long a head may take, how long a body may
 //! be silent.
 
+mod apis;
 mod archive;
 mod body;
+mod crawls;
 mod dead_letters;
 mod error;
 mod files;
@@ -25,6 +27,7 @@ mod schemas;
 mod status;
 mod tables;
 
+pub use crawls::{CancelRequest, RunRequest, StartOutcome, Started};
 pub use dead_letters::{ActRequest, LetterQuery, View};
 pub use error::{ErrorBody, ErrorCode, ErrorReply};
 pub use ledger::{AcceptRequest, LedgerQuery};

@@ -11,8 +11,8 @@ use weir_sqs::{Options as SqsOptions, Sqs};
 
 use crate::error::{ErrorCode, ErrorReply};
 use crate::{
-    archive, dead_letters, files, functions, invoke, ledger, lookups, metrics, query, queues, records, replays,
-    schemas, status, tables,
+    apis, archive, crawls, dead_letters, files, functions, invoke, ledger, lookups, metrics, query, queues, records,
+    replays, schemas, status, tables,
 };
 
 /// Every path. Requests of SQS's clients are told by their headers and bodies, and may come to any path; they are looked
@@ -68,6 +68,16 @@ fn native(node: Arc<Node>) -> Router {
         .route("/v1/replays/{id}/resume", post(replays::resume))
         .route("/v1/replays/{id}/cancel", post(replays::cancel))
         .route("/v1/replays/{id}/rate", post(replays::rate))
+        .route("/v1/crawls", get(crawls::list))
+        .route("/v1/crawls/{crawl}", get(crawls::show))
+        .route("/v1/crawls/{crawl}/runs", post(crawls::start).get(crawls::runs))
+        .route("/v1/crawls/{crawl}/pause", post(crawls::pause))
+        .route("/v1/crawls/{crawl}/resume", post(crawls::resume))
+        .route("/v1/crawls/{crawl}/cancel", post(crawls::cancel))
+        .route("/v1/apis", get(apis::list))
+        .route("/v1/apis/{api}", get(apis::show))
+        .route("/v1/apis/{api}/call/{function}", any(apis::call))
+        .route("/v1/apis/{api}/call/{function}/{*path}", any(apis::call))
         .route("/v1/ledger", get(ledger::show))
         .route("/v1/ledger/accept", post(ledger::accept))
         .route("/v1/lookups", get(lookups::list))

@@ -241,7 +241,8 @@ pub(crate) struct Opened {
 
 impl Table {
     pub(crate) fn assemble(opened: Opened) -> Self {
-        let Opened { spec, layout, hasher, id_key, role, scheme, log, store, folder, env, witness, writing, state } = opened;
+        let Opened { spec, layout, hasher, id_key, role, scheme, log, store, folder, env, witness, writing, state } =
+            opened;
         Self {
             filters: Cache::new(spec.filter_cache_bytes),
             ids: Cache::new(spec.id_cache_bytes),
@@ -300,6 +301,11 @@ impl Table {
     /// Returns the settings that the table was opened with.
     pub fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    /// Returns the clock and randomness that the table was opened with.
+    pub fn env(&self) -> &Env {
+        &self.env
     }
 
     /// Returns the next sequence number to consume of each source, as of the last commit: where to resume after a

@@ -152,6 +152,11 @@ impl StreamName {
         Self(format!("_crawl-{crawl}"))
     }
 
+    /// Tells whether the stream keeps what a crawl's calls have made.
+    pub fn is_of_crawl(&self) -> bool {
+        self.0.starts_with("_crawl-")
+    }
+
     /// Returns the stream of the records that are read from arriving files: weir's own, hence the underscore.
     pub fn of_files(files: &FilesName) -> Self {
         Self(format!("_files-{files}"))

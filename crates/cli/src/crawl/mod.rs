@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use weir_crawl::runs::Run;
 use weir_crawl::status::CrawlStatus;
+use weir_server::CancelRequest;
 
 use self::start::{Asked, Start};
 use crate::client::{self, Client, ServerArgs};
@@ -126,7 +127,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
         Command::Pause { which } => change(&which, "/pause", &json!({}), "is paused"),
         Command::Resume { which } => change(&which, "/resume", &json!({}), "goes on"),
-        Command::Cancel { which, reason } => change(&which, "/cancel", &json!({ "reason": reason }), "is being ended"),
+        Command::Cancel { which, reason } => {
+            change(&which, "/cancel", &json!(CancelRequest { reason }), "is being ended")
+        }
         Command::Plan { asked } => asked.plan(),
     }
 }

@@ -2,9 +2,9 @@
 
 use anyhow::bail;
 use clap::Args as ClapArgs;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use weir_crawl::runs::{Run, State};
+use weir_server::{RunRequest, StartOutcome, Started};
 
 use super::{Common, path, post, show, watch};
 use crate::client::{self, Client};
@@ -45,33 +45,20 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// What became of a start.
-#[derive(Debug, Serialize, Deserialize)]
-struct Started {
-    outcome: String,
-    /// The run that was asked for; none: it was left out.
-    run: Option<Run>,
-    /// The run that is under way, where that is another one.
-    #[serde(default)]
-    under_way: Option<u64>,
-}
-
 impl Asked {
-    fn body(&self) -> Value {
-        let params: serde_json::Map<String, Value> =
-            self.params.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-        let mut body = json!({ "params": params });
-        if !self.tenants.is_empty() {
-            body["tenants"] = json!(self.tenants);
+    fn request(&self) -> RunRequest {
+        RunRequest {
+            params: self.params.iter().cloned().collect(),
+            tenants: (!self.tenants.is_empty()).then(|| self.tenants.clone()),
+            request: None,
         }
-        body
     }
 
     /// Says what a run would come to.
     pub(super) fn plan(&self) -> anyhow::Result<Exit> {
         let client = Client::new(&self.common.server)?;
         let path = path(&self.crawl, "/runs?dry_run=true");
-        let answer: Value = client::block_on(post(&client, &path, &self.body()))?;
+        let answer: Value = client::block_on(post(&client, &path, &json!(self.request())))?;
         super::print(&self.common, &answer, plan)
     }
 }
@@ -80,11 +67,8 @@ impl Start {
     pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let Asked { crawl, common, .. } = &self.asked;
         let client = Client::new(&common.server)?;
-        let mut body = self.asked.body();
-        if let Some(request) = &self.request {
-            body["request"] = json!(request);
-        }
-        let started: Started = client::block_on(post(&client, &path(crawl, "/runs"), &body))?;
+        let request = RunRequest { request: self.request.clone(), ..self.asked.request() };
+        let started: Started = client::block_on(post(&client, &path(crawl, "/runs"), &json!(request)))?;
         let Some(run) = &started.run else {
             let under_way = started.under_way.map_or_else(String::new, |run| format!(": run {run} is under way"));
             bail!("no run of {crawl} was begun{under_way}; wait for its end, or set `overlap` of the crawl");
@@ -113,10 +97,12 @@ impl Start {
 
 fn told(crawl: &str, started: &Started, run: &Run) -> String {
     let number = run.number;
-    match (started.outcome.as_str(), started.under_way) {
-        ("queued", Some(other)) => format!("run {number} of {crawl} waits for the end of run {other}"),
-        ("replaces", Some(other)) => format!("run {number} of {crawl} begins when run {other} has been ended"),
-        ("known", _) => format!("run {number} of {crawl} was begun before, and is {}", run.state.as_str()),
+    match (started.outcome, started.under_way) {
+        (StartOutcome::Queued, Some(other)) => format!("run {number} of {crawl} waits for the end of run {other}"),
+        (StartOutcome::Replaces, Some(other)) => {
+            format!("run {number} of {crawl} begins when run {other} has been ended")
+        }
+        (StartOutcome::Known, _) => format!("run {number} of {crawl} was begun before, and is {}", run.state.as_str()),
         _ => format!("run {number} of {crawl} has begun"),
     }
 }

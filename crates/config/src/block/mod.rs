@@ -293,6 +293,14 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// Returns the place of an attribute's value, or of the first block of that kind inside, if there is one.
+    pub(crate) fn place_named(&self, name: &str) -> Option<Place> {
+        if self.is_written(name) {
+            return Some(self.value_place(name));
+        }
+        self.blocks_of(name).next().map(|block| self.place_of(block.ident.span()))
+    }
+
     /// Reports that an attribute must be set.
     pub(crate) fn missing(&self, name: &str, hint: &str, report: &mut Report) {
         report.push(Diagnostic::error(format!("{self} has no `{name}`")).at(self.place()).hint(hint));

@@ -71,7 +71,7 @@ pub(crate) fn read(drafts: Vec<Draft<'_>>, around: &Around<'_>, tables: &mut Kno
 /// Reads the query, and finds which table it is over.
 fn sourced<'a>(draft: Draft<'a>, around: &Around<'_>, report: &mut Report) -> Option<Sourced<'a>> {
     let block = &draft.block;
-    let only = ["from", "unique_by", "buckets", "keep", "lookback", "late", "timeless", "visible"];
+    let only = ["from", "unique_by", "buckets", "keep", "lookback", "late", "timeless", "visible", "allow_empty"];
     let message =
         |name: &str| format!("`{name}` is for tables that rows are added to, and {block} is what its SQL gives");
     block.forbid(only, message, "remove it: the SQL says which rows there are, from which table", report);
@@ -232,6 +232,7 @@ fn one(sourced: &Sourced<'_>, source: &TablePlan, around: &Around<'_>, report: &
         target_file_size,
         compaction,
         visible: crate::Visible::AtOnce,
+        if_empty: crate::IfEmpty::Keep,
         tags,
         place: block.place(),
     })

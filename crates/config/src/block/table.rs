@@ -15,8 +15,8 @@ use crate::diagnostic::Report;
 use crate::limits::BUCKETS_MAX;
 use crate::load::{Known, Names};
 use crate::{
-    CompactionPlan, Diagnostic, Evolve, FilesContent, FilesPlan, Keep, On, PartitionBy, Place, Rule, StreamPlan,
-    TablePlan, TableSource, Visible, nearest, rows,
+    CompactionPlan, Diagnostic, Evolve, FilesContent, FilesPlan, IfEmpty, Keep, On, PartitionBy, Place, Rule,
+    StreamPlan, TablePlan, TableSource, Visible, nearest, rows,
 };
 
 pub(crate) const SHAPE: Shape = Shape {
@@ -39,6 +39,7 @@ pub(crate) const SHAPE: Shape = Shape {
         "sort_by",
         "keep",
         "visible",
+        "allow_empty",
     ],
     later: &["retention"],
     blocks: &[],
@@ -108,8 +109,8 @@ impl Rows<'_> {
         match (&self.stream, &self.brought) {
             (Some(stream), _) => &stream.id,
             // dlt's: the primary key of what is appended is not used.
-            (None, Some(brought)) if brought.disposition == WriteDisposition::Merge => &brought.primary_key,
-            (None, _) => &[],
+            (None, Some(Brought { disposition: WriteDisposition::Append, .. }) | None) => &[],
+            (None, Some(brought)) => &brought.primary_key,
         }
     }
 }
@@ -204,8 +205,11 @@ pub(crate) fn read(
     let is_unique = unique_by.as_ref().is_none_or(|columns| !columns.is_empty());
     let mut compaction = compaction::read(block, &rows, event_time.as_deref(), is_unique, report);
     let visible = visible(block, &rows, report);
+    let if_empty = if_empty(block, visible, report);
+    check_whole(block, visible, unique_by.as_deref().unwrap_or_default(), report);
     if rows.brought.as_ref().is_some_and(|brought| brought.disposition == WriteDisposition::Merge) {
         check_merge(block, &compaction, &rows, report);
+        check_moves(block, &partition_by, unique_by.as_deref().unwrap_or_default(), report);
         compaction.keep = Keep::Last;
     }
     Some(TablePlan {
@@ -226,6 +230,7 @@ pub(crate) fn read(
         compaction,
         evolve,
         visible,
+        if_empty,
         tags,
         place: block.place(),
     })
@@ -253,6 +258,55 @@ fn visible(block: &Attributes<'_>, rows: &Rows<'_>, report: &mut Report) -> Visi
     };
     block.refuse("visible", message, hint, report);
     Visible::AtOnce
+}
+
+/// Reads whether a run that brought no row empties the table.
+fn if_empty(block: &Attributes<'_>, visible: Visible, report: &mut Report) -> IfEmpty {
+    if visible != Visible::Instead {
+        let message = |_: &str| format!("`allow_empty` is of tables that each run replaces, and {block} is none");
+        block.forbid(["allow_empty"], message, "remove it: what was there stays in any case", report);
+        return IfEmpty::Keep;
+    }
+    match block.flag("allow_empty", report) {
+        Some(true) => IfEmpty::Replace,
+        Some(false) | None => IfEmpty::Keep,
+    }
+}
+
+/// Checks what makes no sense where rows are seen by whole runs.
+fn check_whole(block: &Attributes<'_>, visible: Visible, unique_by: &[String], report: &mut Report) {
+    match visible {
+        Visible::AtOnce => {}
+        Visible::Instead => {
+            let message = |name: &str| {
+                format!(
+                    "{block} is replaced by each run, so that no partition of it is ever final, and `{name}` says nothing"
+                )
+            };
+            block.forbid(["lookback", "late"], message, "remove it, or let the resource append or merge", report);
+        }
+        Visible::Complete if !unique_by.is_empty() => {
+            let message =
+                format!("the rows of a run are added to {block} all at once, and not looked for in it by an id");
+            let hint = "remove `visible`, so that rows are deduplicated as they come, or remove `unique_by`";
+            block.refuse("visible", message, hint, report);
+        }
+        Visible::Complete => {}
+    }
+}
+
+/// Checks that a row that comes again with other values belongs where the one is that it takes the place of.
+fn check_moves(block: &Attributes<'_>, partition_by: &PartitionBy, unique_by: &[String], report: &mut Report) {
+    let (PartitionBy::Day(column) | PartitionBy::Hour(column)) = partition_by else { return };
+    if unique_by.contains(column) {
+        return;
+    }
+    let message = format!(
+        "{block} is merged into, and is partitioned by `{column}`, which is no part of the primary key: a row whose `{column}` \
+         changes would be there twice"
+    );
+    let hint = format!("remove `partition_by` (use `buckets`), or add `{column}` to the resource's `primary_key`");
+    block.refuse("partition_by", message, hint, report);
 }
 
 /// Checks that what comes again takes the place of what was there.

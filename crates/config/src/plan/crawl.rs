@@ -87,3 +87,13 @@ pub enum Visible {
     /// When the run is complete, in place of what was there.
     Instead,
 }
+
+/// What a run that brought no row does to a table that runs replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IfEmpty {
+    /// Nothing: the rows of the run before stay, and the status says so.
+    #[default]
+    Keep,
+    /// It empties the table.
+    Replace,
+}

@@ -220,6 +220,31 @@ fn where_items_go() {
                 "a table that no crawl fills",
                 &[("table \"readings\" {", "table \"readings\" {\n  visible = \"complete\"")],
             ),
+            (
+                "withheld and unique",
+                &[
+                    ("\"merge\"", "\"append\""),
+                    ("table \"devices\" {", "table \"devices\" {\n  visible = \"complete\"\n  unique_by = [\"id\"]"),
+                ],
+            ),
+            (
+                "merged where a row may move",
+                &[
+                    ("device.avsc", "reading.avsc"),
+                    ("primary_key       = \"id\"", "primary_key = \"value\""),
+                    ("table \"devices\" {", "table \"devices\" {\n  partition_by = \"day(at)\""),
+                ],
+            ),
+            (
+                "replaced and late",
+                &[
+                    ("device.avsc", "reading.avsc"),
+                    ("primary_key       = \"id\"", "primary_key = \"value\""),
+                    ("\"merge\"", "\"replace\""),
+                    ("table \"devices\" {", "table \"devices\" {\n  partition_by = \"day(at)\"\n  lookback = \"1d\""),
+                ],
+            ),
+            ("empty and merged", &[("table \"devices\" {", "table \"devices\" {\n  allow_empty = true")]),
             ("lateness without time", &[("table \"devices\" {", "table \"devices\" {\n  lookback = \"1d\"")]),
         ]),
     );

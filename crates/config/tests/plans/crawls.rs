@@ -318,7 +318,7 @@ fn what_a_run_brings_is_seen_as_the_disposition_says() {
     };
     assert_eq!(of("\"append\"", ""), (Visible::AtOnce, vec![], Keep::First));
     assert_eq!(of("\"append\"", "visible = \"complete\""), (Visible::Complete, vec![], Keep::First));
-    assert_eq!(of("\"replace\"", ""), (Visible::Instead, vec![], Keep::First));
+    assert_eq!(of("\"replace\"", ""), (Visible::Instead, vec!["id".to_owned()], Keep::First));
     assert_eq!(resource(&planned(DEVICES), "device").write_disposition, WriteDisposition::Merge);
 }
 

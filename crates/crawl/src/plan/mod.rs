@@ -21,6 +21,8 @@ mod resource;
 mod roots;
 mod shape;
 mod signal;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::collections::{BTreeMap, HashMap};
@@ -80,6 +82,8 @@ struct Base {
     url: Url,
     /// Its path without the slash at its end.
     path: String,
+    /// The parameter of the API key, if that is where it goes.
+    key_param: Option<String>,
 }
 
 impl Base {

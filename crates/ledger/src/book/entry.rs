@@ -27,6 +27,8 @@ pub enum Why {
     Replay,
     /// Rows that were made of another table.
     Rollup,
+    /// Rows of a crawl's run: taken over, dropped, or of none.
+    Run,
     /// Rows that were removed or exchanged by no record: repeats that a compaction removed.
     Compaction,
 }

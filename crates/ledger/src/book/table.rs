@@ -101,6 +101,8 @@ pub struct Changes {
     pub rollups: u64,
     /// By a compaction that removed repeats.
     pub compactions: u64,
+    /// By a crawl's run.
+    pub runs: u64,
 }
 
 impl Changes {
@@ -110,6 +112,7 @@ impl Changes {
             Why::Redrive => &mut self.redrives,
             Why::Replay => &mut self.replays,
             Why::Rollup => &mut self.rollups,
+            Why::Run => &mut self.runs,
             Why::Compaction => &mut self.compactions,
         };
         *of += 1;
@@ -119,7 +122,7 @@ impl Changes {
 
     /// Returns how often the rows were changed.
     pub fn total(&self) -> u64 {
-        self.appends + self.redrives + self.replays + self.rollups + self.compactions
+        self.appends + self.redrives + self.replays + self.rollups + self.compactions + self.runs
     }
 }
 

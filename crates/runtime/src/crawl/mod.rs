@@ -22,6 +22,7 @@ mod call;
 mod crew;
 mod estimate;
 mod fold;
+mod infer;
 mod items;
 mod keeper;
 mod letters;
@@ -34,8 +35,9 @@ mod status;
 mod task;
 
 pub use self::api::{CallError, CrawlError, Crawls, RunAsk};
-pub use self::apis::{MakeTransport, Transports};
 pub(crate) use self::apis::open as open_apis;
+pub use self::apis::{MakeTransport, Transports};
+pub use self::infer::{INFER_CALLS_MAX, InferError, Inferred, InferredSchema, infer};
 pub(crate) use self::marker::{End, Mark, Marker, RUN_KEY};
 pub(crate) use self::open::{Around, OpenCrawl, OpenCrawls, consumer};
 

@@ -162,7 +162,9 @@ impl Node {
     /// Returns all tables: those that records feed, and rollups.
     pub(super) fn all_tables(&self) -> Vec<(&str, &Arc<Table>)> {
         let fed = self.pipelines().iter().map(|(name, pipeline)| (name.as_str(), pipeline.table()));
-        fed.chain(self.rollups().iter().map(|(name, rollup)| (name.as_str(), rollup.table()))).collect()
+        let aside = self.pipelines().values().filter_map(|pipeline| Some(&pipeline.aside()?.table));
+        let aside = aside.map(|table| (table.spec().name.as_str(), table));
+        fed.chain(aside).chain(self.rollups().iter().map(|(name, rollup)| (name.as_str(), rollup.table()))).collect()
     }
 
     fn live(&self) -> Live {
@@ -173,6 +175,10 @@ impl Node {
         for (name, pipeline) in self.pipelines() {
             if let Some(table) = live.tables.get_mut(name.as_str()) {
                 table.makes_rows = pipeline.parts().function.is_some();
+            }
+            let aside = pipeline.aside().and_then(|aside| live.tables.get_mut(aside.table.spec().name.as_str()));
+            if let Some(aside) = aside {
+                aside.makes_rows = false;
             }
         }
         live

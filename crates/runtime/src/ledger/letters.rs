@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::verify::{Letters, letter};
 use crate::dead::{Cause, DEAD_LETTERS};
 use crate::node::Node;
-use crate::pipeline::chain;
+use crate::pipeline::{Pipeline, chain};
 
 /// Sequence numbers that are tried for the letters that are missing.
 const TRIED_MAX: u64 = 10_000_000;
@@ -55,10 +55,13 @@ impl Node {
     fn letters_booked(&self, choice: &Choice) -> Letters {
         let mut booked = Letters::new();
         for (name, pipeline) in self.pipelines().iter().filter(|(name, _)| name.as_str() != DEAD_LETTERS) {
-            let commits = pipeline.table().commits();
-            let sources =
-                self.books().read(|ledger| ledger.tables.get(name.as_str()).map(|book| book.sources(commits)));
-            for (source, book) in sources.unwrap_or_default() {
+            let aside = pipeline.aside().map(|aside| &aside.table);
+            let sources = std::iter::once(pipeline.table()).chain(aside).flat_map(|table| {
+                let (name, commits) = (table.spec().name.as_str(), table.commits());
+                let sources = self.books().read(|ledger| ledger.tables.get(name).map(|book| book.sources(commits)));
+                sources.unwrap_or_default()
+            });
+            for (source, book) in sources {
                 for (hour, counts) in book.hours.iter().filter(|(hour, _)| choice.takes_hour(**hour)) {
                     for (cause, tally) in &counts.letters {
                         booked.insert((name.to_string(), source.clone(), *hour, cause.clone()), *tally);
@@ -105,8 +108,14 @@ impl Node {
     /// Returns how far a table has committed a source.
     fn passed(&self, table: &str, source: &str) -> u64 {
         let pipeline = self.pipelines().iter().find(|(name, _)| name.as_str() == table);
-        let positions = pipeline.map(|(_, pipeline)| pipeline.table().positions()).unwrap_or_default();
-        positions.get(&weir_table::SourceId::new(source)).copied().unwrap_or(0)
+        let read = |(_, pipeline): (_, &Pipeline)| {
+            let known = pipeline.sources().iter().find(|known| known.source().as_str() == source);
+            match known {
+                Some(known) => pipeline.committed(known).map(|next| next.0),
+                None => pipeline.table().positions().get(&weir_table::SourceId::new(source)).copied(),
+            }
+        };
+        pipeline.and_then(read).unwrap_or(0)
     }
 
     /// Names the letter that is missing or too much, if it is one alone: of the hour's sequence numbers, the one whose letter

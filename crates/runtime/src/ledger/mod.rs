@@ -194,7 +194,8 @@ pub(crate) fn key_of(place: Place) -> PlaceKey {
     PlaceKey(place.day, place.hour, place.bucket)
 }
 
-/// Tells whether positions of a source are places of records: a rollup's are not.
+/// Tells whether positions of a source are places of records that are booked there: a rollup's are not, and those of runs that
+/// were taken over are booked where they were gathered.
 fn is_records(source: &str) -> bool {
-    !source.starts_with("rollup/")
+    !source.starts_with("rollup/") && !source.starts_with("run/")
 }

@@ -80,6 +80,8 @@ fn why(commit: &Prepared) -> Why {
         Why::Replay
     } else if begins("stream/_redrive") {
         Why::Redrive
+    } else if begins("run/") {
+        Why::Run
     } else if commit.positions.is_empty() {
         Why::Compaction
     } else {

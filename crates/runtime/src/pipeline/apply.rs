@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use weir_stream::CheckpointCommand;
-use weir_table::{AppendError, Appended, CommitError, Committed, Refused, ReshapeError, Rule, SourceId};
+use weir_table::{AppendError, Appended, CommitError, Committed, Refused, ReshapeError, Rule, SourceId, Table};
 use weir_types::SequenceNumber;
 
+use super::aside::Into;
 use super::read::{By, Prepared};
 use super::{OnRepeat, Parts, Told, Trouble, Work};
 use crate::dead::Letter;
@@ -16,19 +17,19 @@ use crate::ledger::CoveredPage;
 
 /// How long places wait for a commit when no rows do: after repeats only, say.
 const PLACES_LINGER: Duration = Duration::from_secs(30);
-const RETRY: Duration = Duration::from_millis(200);
-const RETRY_MAX: Duration = Duration::from_secs(30);
+pub(super) const RETRY: Duration = Duration::from_millis(200);
+pub(super) const RETRY_MAX: Duration = Duration::from_secs(30);
 
 type Commit = JoinHandle<Result<Committed, CommitError>>;
 
 pub(super) struct Applier {
-    parts: Arc<Parts>,
+    pub(super) parts: Arc<Parts>,
     incoming: mpsc::Receiver<Work>,
     applied: watch::Sender<Vec<SequenceNumber>>,
     /// Counted up by every commit.
     commits: watch::Sender<u64>,
-    trouble: Arc<Trouble>,
-    stopping: watch::Receiver<bool>,
+    pub(super) trouble: Arc<Trouble>,
+    pub(super) stopping: watch::Receiver<bool>,
     commit: Option<Commit>,
     pause: Duration,
     /// When a commit that failed is tried again.
@@ -36,8 +37,13 @@ pub(super) struct Applier {
     places_since: Option<Duration>,
 }
 
-/// The table has another owner: this pipeline is over.
-struct Fenced;
+/// Why the pipeline is over.
+pub(super) enum Over {
+    /// The table has another owner.
+    Fenced,
+    /// It is to end, and can't finish what it is at.
+    Stopped,
+}
 
 impl Applier {
     pub fn new(
@@ -63,12 +69,12 @@ impl Applier {
     }
 
     pub async fn run(mut self) {
-        if let Err(Fenced) = self.work().await {
+        if let Err(Over::Fenced) = self.work().await {
             tracing::error!(table = %self.parts.name, "another process writes this table; stepping down until restart");
         }
     }
 
-    async fn work(&mut self) -> Result<(), Fenced> {
+    async fn work(&mut self) -> Result<(), Over> {
         let mut stopping = self.stopping.clone();
         tokio::select! {
             reshaped = self.reshape() => reshaped?,
@@ -96,16 +102,24 @@ impl Applier {
     }
 
     /// Lets the files follow the columns, if they have to before the table takes rows.
-    async fn reshape(&mut self) -> Result<(), Fenced> {
+    async fn reshape(&mut self) -> Result<(), Over> {
+        self.reshape_table(self.parts.table.clone()).await?;
+        match &self.parts.aside {
+            Some(aside) => self.reshape_table(aside.table.clone()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn reshape_table(&mut self, table: Arc<Table>) -> Result<(), Over> {
         let mut pause = RETRY;
-        while let Some(reshaping) = self.parts.table.reshaping() {
-            tracing::info!(table = %self.parts.name, files = reshaping.files, bytes = reshaping.bytes, %reshaping, "files are written anew");
-            match self.parts.table.reshape().await {
+        while let Some(reshaping) = table.reshaping() {
+            tracing::info!(table = %table.spec().name, files = reshaping.files, bytes = reshaping.bytes, %reshaping, "files are written anew");
+            match table.reshape().await {
                 Ok(()) => self.trouble.of_applier(None),
                 Err(error) => {
                     self.trouble.of_applier(Some(chain(&error)));
                     if let ReshapeError::Commit(CommitError::Fenced { .. }) = error {
-                        return Err(Fenced);
+                        return Err(Over::Fenced);
                     }
                     tracing::error!(table = %self.parts.name, error = chain(&error), "files could not be written anew, which is tried again");
                     self.parts.env.sleep(self.parts.env.jitter(pause)).await;
@@ -121,7 +135,7 @@ impl Applier {
         if self.commit.is_some() {
             return None;
         }
-        let pending = self.parts.table.pending();
+        let pending = self.parts.fed().pending();
         let now = self.parts.env.elapsed();
         if let Some(at) = self.retry_at {
             return Some(at.saturating_sub(now));
@@ -144,12 +158,12 @@ impl Applier {
 
     fn begin_commit(&mut self) {
         if self.commit.is_none() {
-            let table = self.parts.table.clone();
+            let table = self.parts.fed().clone();
             self.commit = Some(tokio::spawn(async move { table.commit().await }));
         }
     }
 
-    async fn committed(&mut self, result: Result<Committed, CommitFailed>) -> Result<(), Fenced> {
+    async fn committed(&mut self, result: Result<Committed, CommitFailed>) -> Result<(), Over> {
         match result {
             Ok(committed) => {
                 self.pause = RETRY;
@@ -158,12 +172,12 @@ impl Applier {
                 self.trouble.of_applier(None);
                 tracing::debug!(table = %self.parts.name, version = committed.version, rows = committed.rows, files = committed.files, "committed");
                 self.checkpoint().await;
-                self.commits.send_modify(|commits| *commits += 1);
+                self.told_commit();
                 Ok(())
             }
             Err(error @ CommitFailed::Table(CommitError::Fenced { .. })) => {
                 self.trouble.of_applier(Some(chain(&error)));
-                Err(Fenced)
+                Err(Over::Fenced)
             }
             Err(error) => {
                 tracing::error!(table = %self.parts.name, error = chain(&error), "a commit failed, and is tried again");
@@ -175,15 +189,26 @@ impl Applier {
         }
     }
 
+    /// Wakes whoever waits for a commit.
+    pub(super) fn told_commit(&self) {
+        self.commits.send_modify(|commits| *commits += 1);
+    }
+
+    /// Waits for the commit that is under way, if one is.
+    pub(super) async fn finish_commit(&mut self) -> Result<(), Over> {
+        if self.commit.is_none() {
+            return Ok(());
+        }
+        let result = finished(&mut self.commit).await;
+        self.commit = None;
+        self.committed(result).await
+    }
+
     /// Tells the checkpoints how far the table is. The table itself is what counts: one that is missed is no loss.
     async fn checkpoint(&self) {
-        let positions = self.parts.table.positions();
         let sources = self.parts.sources.iter();
         let read = sources
-            .filter_map(|source| {
-                let place = positions.get(&source.source())?;
-                Some((source.shard().log().name().clone(), SequenceNumber(*place)))
-            })
+            .filter_map(|source| Some((source.shard().log().name().clone(), self.parts.committed(source)?)))
             .collect();
         let consumer = format!("table/{}", self.parts.name);
         if let Err(error) = self.parts.checkpoints.submit(CheckpointCommand::Set { consumer, read }).await {
@@ -191,8 +216,8 @@ impl Applier {
         }
     }
 
-    async fn apply(&mut self, prepared: Prepared) -> Result<(), Fenced> {
-        let Prepared { by, from, next, hour, mut counts, rows, letters, on_repeat } = prepared;
+    async fn apply(&mut self, prepared: Prepared) -> Result<(), Over> {
+        let Prepared { by, into, from, next, hour, mut counts, rows, letters, on_repeat } = prepared;
         self.park(letters).await;
         let source = match &by {
             By::Reader(index) => self.parts.sources[*index].source(),
@@ -210,12 +235,17 @@ impl Applier {
         };
         // A commit under way could take these places before the letters of refused rows are durable.
         let spec = self.parts.table.spec();
-        if self.commit.is_some() && (spec.late == Rule::DeadLetter || spec.timeless == Rule::DeadLetter) {
-            let result = finished(&mut self.commit).await;
-            self.commit = None;
-            self.committed(result).await?;
+        if spec.late == Rule::DeadLetter || spec.timeless == Rule::DeadLetter {
+            self.finish_commit().await?;
         }
-        let appended = self.append(&rows, &seen, on_repeat).await?;
+        let parts = self.parts.clone();
+        let appended = match (&parts.aside, into, &by) {
+            (Some(aside), Into::Aside, _) => self.append_to(&aside.table, &rows, &seen).await?,
+            (Some(aside), Into::Between, By::Reader(index)) => self.append_between(aside, *index, &rows, next).await?,
+            (Some(_), Into::Marker(_), _) => Appended::default(),
+            (Some(_), ..) => self.append_to(&parts.table, &rows, &seen).await?,
+            (None, ..) => self.append(&rows, &seen, on_repeat).await?,
+        };
         counts.added = appended.added;
         counts.repeats = appended.repeats;
         counts.replaced = appended.replaced;
@@ -224,7 +254,15 @@ impl Applier {
         if matches!(by, By::Reader(_)) && self.parts.books.are_kept() {
             // At once: a commit that has these rows waits for it.
             let page = CoveredPage { from: from.0, to: next.0, hour, counts };
-            self.parts.covered.push(seen[0].0.as_str(), page);
+            parts.covered_of(into).push(seen[0].0.as_str(), page);
+        }
+        match (&parts.aside, into, &by) {
+            (Some(aside), Into::Marker(marker), By::Reader(index)) => {
+                self.mark(aside, *index, marker, next).await?;
+            }
+            // What is redriven is few, and nothing else makes the table commit.
+            (Some(_), Into::Table, _) => self.commit_table().await?,
+            _ => {}
         }
         self.park(self.letters_of(&rows, &appended.refused)).await;
         match by {
@@ -248,14 +286,34 @@ impl Applier {
         rows: &arrow::array::RecordBatch,
         seen: &[(SourceId, u64)],
         on_repeat: OnRepeat,
-    ) -> Result<Appended, Fenced> {
+    ) -> Result<Appended, Over> {
+        let table = self.parts.table.clone();
+        let append = || async {
+            match on_repeat {
+                OnRepeat::Keep => table.append(rows.clone(), seen).await,
+                OnRepeat::Replace => table.append_replacing(rows.clone(), seen).await,
+            }
+        };
+        self.until_taken(append).await
+    }
+
+    /// Appends to one of the pipeline's tables, likewise.
+    pub(super) async fn append_to(
+        &mut self,
+        table: &Table,
+        rows: &arrow::array::RecordBatch,
+        seen: &[(SourceId, u64)],
+    ) -> Result<Appended, Over> {
+        self.until_taken(|| table.append(rows.clone(), seen)).await
+    }
+
+    async fn until_taken<F>(&mut self, append: impl Fn() -> F) -> Result<Appended, Over>
+    where
+        F: Future<Output = Result<Appended, AppendError>>,
+    {
         let mut pause = RETRY;
         loop {
-            let appended = match on_repeat {
-                OnRepeat::Keep => self.parts.table.append(rows.clone(), seen).await,
-                OnRepeat::Replace => self.parts.table.append_replacing(rows.clone(), seen).await,
-            };
-            match appended {
+            match append().await {
                 Ok(appended) => return Ok(appended),
                 Err(AppendError::Full { .. }) => {
                     self.begin_commit();
@@ -310,15 +368,12 @@ impl Applier {
     }
 
     /// The reader has ended: what was applied is committed, within the time that the caller gives.
-    async fn drain(&mut self) -> Result<(), Fenced> {
-        if self.commit.is_some() {
-            let result = finished(&mut self.commit).await;
-            self.commit = None;
-            self.committed(result).await?;
-        }
-        let pending = self.parts.table.pending();
+    async fn drain(&mut self) -> Result<(), Over> {
+        self.finish_commit().await?;
+        let fed = self.parts.fed().clone();
+        let pending = fed.pending();
         if pending.rows > 0 || pending.moved {
-            let result = self.parts.table.commit().await;
+            let result = fed.commit().await;
             self.committed(result.map_err(CommitFailed::Table)).await?;
         }
         Ok(())

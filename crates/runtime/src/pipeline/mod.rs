@@ -10,8 +10,12 @@
 //! record is the cause of (a store that is down, damage in the log) are told in the status and tried again.
 
 mod apply;
+mod aside;
 mod prepare;
 mod read;
+#[cfg(test)]
+mod tests;
+mod whole;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +33,7 @@ use weir_types::{SequenceNumber, ShardId, TableName};
 
 use self::apply::Applier;
 pub(crate) use self::apply::chain;
+pub(crate) use self::aside::{Aside, GATHERED_FRESHNESS, IfEmpty, Into, Whole};
 pub(crate) use self::prepare::{Halt, Made, Preparer};
 use self::read::Reader;
 pub(crate) use self::read::{By, Prepared};
@@ -57,6 +62,8 @@ pub(crate) struct Parts {
     pub function: Option<Arc<dyn Function>>,
     pub lookups: Arc<LookupSet>,
     pub table: Arc<Table>,
+    /// Where rows are gathered until their run is complete, if the table takes whole runs.
+    pub aside: Option<Aside>,
     /// Where the table's files are.
     pub store: Arc<dyn ObjectStore>,
     pub catalog: Catalog,
@@ -77,6 +84,49 @@ pub(crate) struct Parts {
     /// Plants a fault: the last row of the next page is dropped on its way to the table.
     #[cfg(test)]
     pub drop_row: std::sync::atomic::AtomicBool,
+}
+
+impl Parts {
+    /// Returns the table that the records of the stream go to: the one aside, if there is one.
+    pub fn fed(&self) -> &Arc<Table> {
+        self.aside.as_ref().map_or(&self.table, |aside| &aside.table)
+    }
+
+    /// Tells whether what is read there is gathered aside.
+    fn is_gathered(&self, source: &SourceShard) -> bool {
+        self.aside.is_some() && source.stream.name() == self.stream.stream.name()
+    }
+
+    /// Tells whether nothing is read there now: records that are redriven to a table wait while a run is under way.
+    pub fn holds_back(&self, source: &SourceShard) -> bool {
+        !self.is_gathered(source) && self.aside.as_ref().is_some_and(Aside::is_under_way)
+    }
+
+    fn into_of(&self, source: &SourceShard) -> Into {
+        match &self.aside {
+            Some(aside) if self.is_gathered(source) && aside.is_under_way() => Into::Aside,
+            Some(_) if self.is_gathered(source) => Into::Between,
+            _ => Into::Table,
+        }
+    }
+
+    /// Returns how far a source was read, durably; none: it was not yet.
+    pub fn committed(&self, source: &SourceShard) -> Option<SequenceNumber> {
+        let of = |table: &Table| table.positions().get(&source.source()).copied().map(SequenceNumber);
+        match self.is_gathered(source) {
+            // What was read before the table took whole runs is in the table.
+            true => of(self.fed()).or_else(|| of(&self.table)),
+            false => of(&self.table),
+        }
+    }
+
+    /// Returns where pages are noted for the books.
+    fn covered_of(&self, into: Into) -> &Covered {
+        match (&self.aside, into) {
+            (Some(aside), Into::Aside | Into::Between | Into::Marker(_)) => &aside.covered,
+            _ => &self.covered,
+        }
+    }
 }
 
 /// What the applier is asked for, in turn.
@@ -202,10 +252,15 @@ impl Pipeline {
     /// Starts the two tasks, where the table's last commit left off.
     pub fn start(parts: Parts) -> Self {
         let parts = Arc::new(parts);
-        let positions = parts.table.positions();
-        let committed = |source: &SourceShard| positions.get(&source.source()).copied().unwrap_or(0);
-        let from: Vec<SequenceNumber> = parts.sources.iter().map(|source| SequenceNumber(committed(source))).collect();
-        parts.sources.iter().for_each(|source| parts.covered.expect(source.source().as_str()));
+        let committed = |source| parts.committed(source).unwrap_or_default();
+        let from: Vec<SequenceNumber> = parts.sources.iter().map(committed).collect();
+        for source in &parts.sources {
+            let covered = match &parts.aside {
+                Some(aside) if parts.is_gathered(source) => &aside.covered,
+                _ => &parts.covered,
+            };
+            covered.expect(source.source().as_str());
+        }
         let (applied_to, applied) = watch::channel(from.clone());
         let (work, incoming) = mpsc::channel(AHEAD);
         let (commits_to, commits) = watch::channel(0);
@@ -230,6 +285,11 @@ impl Pipeline {
 
     pub fn table(&self) -> &Arc<Table> {
         &self.parts.table
+    }
+
+    /// Returns where a run's rows are gathered, if the table takes whole runs.
+    pub fn aside(&self) -> Option<&Aside> {
+        self.parts.aside.as_ref()
     }
 
     pub fn parts(&self) -> &Arc<Parts> {
@@ -260,6 +320,11 @@ impl Pipeline {
             (Some(trouble), Some(reshaping)) => Some(format!("{reshaping}; {trouble}")),
             (trouble, reshaping) => trouble.or(reshaping),
         }
+    }
+
+    /// Returns how far a source was read, durably; none: it was not yet.
+    pub fn committed(&self, source: &SourceShard) -> Option<SequenceNumber> {
+        self.parts.committed(source)
     }
 
     /// Records that were gone before they could be read, since the start.

@@ -8,9 +8,11 @@ use arrow::array::RecordBatch;
 use tokio::sync::{mpsc, watch};
 use weir_ledger::Counts;
 use weir_log::ReadError;
+use weir_stream::Page;
 use weir_table::SourceId;
 use weir_types::{Hour, SequenceNumber};
 
+use super::aside::{self, Into};
 use super::prepare::{Halt, Preparer};
 use super::{OnRepeat, Parts, Told, Trouble, Work};
 use crate::dead::Letter;
@@ -23,6 +25,7 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// Rows of one page, and how far it read its shard.
 pub(crate) struct Prepared {
     pub by: By,
+    pub into: Into,
     pub from: SequenceNumber,
     pub next: SequenceNumber,
     /// The hour in which the records arrived; none: they were gone before they could be read.
@@ -105,8 +108,9 @@ impl Reader {
     }
 
     async fn wait_for_more(&self) {
-        let sources = self.parts.sources.iter();
-        let waits = sources.zip(&self.next).map(|(source, next)| Box::pin(source.shard().wait(*next)));
+        let sources = self.parts.sources.iter().zip(&self.next);
+        let read = sources.filter(|(source, _)| !self.parts.holds_back(source));
+        let waits = read.map(|(source, next)| Box::pin(source.shard().wait(*next)));
         futures::future::select_all(waits).await;
     }
 
@@ -115,7 +119,7 @@ impl Reader {
         let parts = self.parts.clone();
         let shard = parts.sources[index].shard();
         let from = self.next[index];
-        if shard.bounds().tail <= from {
+        if shard.bounds().tail <= from || parts.holds_back(&parts.sources[index]) {
             return Ok(false);
         }
         let page = match shard.read(from, PAGE_BYTES).await {
@@ -128,7 +132,8 @@ impl Reader {
                 // The table's place moves too, so that queries don't wait for what can't come, and a restart is past it.
                 let (rows, letters, counts) = (None, Vec::new(), Counts::default());
                 let (by, on_repeat) = (By::Reader(index), parts.sources[index].on_repeat);
-                let gone = Prepared { by, from, next: to, hour: None, counts, rows, letters, on_repeat };
+                let into = parts.into_of(&parts.sources[index]);
+                let gone = Prepared { by, into, from, next: to, hour: None, counts, rows, letters, on_repeat };
                 let _ = self.work.send(Work::Page(Box::new(gone))).await;
                 self.next[index] = to;
                 return Ok(true);
@@ -153,15 +158,40 @@ impl Reader {
         let pages = page.split_by(|block| source.on_repeat_of(block));
         let pages = pages.map_err(|error| Halt::Columns(format!("{}: {error}", shard.log().name())))?;
         for (on_repeat, page) in pages {
-            let (from, next, hour) = (self.next[index], page.end(), page.hour());
-            let made = preparer.prepare(source, &page).await?;
-            self.trouble.of_reader(None);
-            let (by, counts, rows, letters) = (By::Reader(index), made.counts, made.rows, made.letters);
-            let prepared = Prepared { by, from, next, hour, counts, rows, letters, on_repeat };
-            // A closed channel ends the loop in `run`.
-            let _ = self.work.send(Work::Page(Box::new(prepared))).await;
-            self.next[index] = next;
+            match &parts.aside {
+                Some(aside) if parts.is_gathered(source) => {
+                    let taken = parts.table.positions().get(&aside::taken(source)).copied().unwrap_or(0);
+                    let cut = aside::cut(&page, aside.is_under_way(), SequenceNumber(taken));
+                    let cut = cut.map_err(|error| Halt::Columns(format!("{}: {error}", shard.log().name())))?;
+                    for (into, page) in cut.parts {
+                        self.hand_on(index, into, on_repeat, page, preparer).await?;
+                    }
+                    aside.set_under_way(cut.within);
+                }
+                _ => self.hand_on(index, Into::Table, on_repeat, page, preparer).await?,
+            }
         }
         Ok(true)
+    }
+
+    /// Makes rows of a page and hands them on.
+    async fn hand_on(
+        &mut self,
+        index: usize,
+        into: Into,
+        on_repeat: OnRepeat,
+        page: Page,
+        preparer: &mut Preparer,
+    ) -> Result<(), Halt> {
+        let (from, next, hour) = (self.next[index], page.end(), page.hour());
+        let parts = self.parts.clone();
+        let made = preparer.prepare(&parts.sources[index], &page).await?;
+        self.trouble.of_reader(None);
+        let (by, counts, rows, letters) = (By::Reader(index), made.counts, made.rows, made.letters);
+        let prepared = Prepared { by, into, from, next, hour, counts, rows, letters, on_repeat };
+        // A closed channel ends the loop in `run`.
+        let _ = self.work.send(Work::Page(Box::new(prepared))).await;
+        self.next[index] = next;
+        Ok(())
     }
 }

@@ -22,7 +22,7 @@ use super::pace::Pace;
 use super::replaying::{Context, End, Waited};
 use super::source::Read;
 use super::times;
-use crate::pipeline::{By, Made, OnRepeat, Parts, Prepared, Preparer, SourceShard, Told, Work, chain};
+use crate::pipeline::{By, Into, Made, OnRepeat, Parts, Prepared, Preparer, SourceShard, Told, Work, chain};
 
 /// What one page asks for, in bytes: as the pipeline's own reader.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -212,7 +212,7 @@ impl<'a> Worker<'a> {
         let by = By::Replay { source: self.places[place].source.clone(), told: self.told.0.clone() };
         let Made { rows, letters, counts: of_page } = made;
         let (from, on_repeat) = (self.places[place].next, OnRepeat::Replace);
-        let prepared = Prepared { by, from, next, hour, counts: of_page, rows, letters, on_repeat };
+        let prepared = Prepared { by, into: Into::Table, from, next, hour, counts: of_page, rows, letters, on_repeat };
         let work = self.way.work.upgrade().ok_or(NotSent::Closed)?;
         let sent = self.context.while_running(work.send(Work::Page(Box::new(prepared)))).await;
         sent.ok_or(NotSent::Stopped)?.map_err(|_| NotSent::Closed)?;

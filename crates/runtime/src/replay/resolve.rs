@@ -246,6 +246,8 @@ enum Feed<'a> {
     Sql(&'a FunctionPlan, StreamName),
     /// A handler.
     Handler(&'a FunctionPlan),
+    /// A crawl, whose stream keeps what it made until its targets have it.
+    Crawl(StreamName),
     /// weir itself.
     Own,
 }
@@ -257,6 +259,7 @@ fn feed<'a>(node: &'a Node, table: &TableName) -> Feed<'a> {
     match (function.map(|plan| (&**plan, &plan.body)), read) {
         (Some((plan, Body::Handler(_))), _) => Feed::Handler(plan),
         (Some((plan, Body::Sql { .. })), Some(stream)) => Feed::Sql(plan, stream),
+        (None, Some(stream)) if stream.is_of_crawl() => Feed::Crawl(stream),
         (None, Some(stream)) if stream.as_str() != table.as_str() || !crate::dead::is_own(table.as_str()) => {
             Feed::Straight(stream)
         }
@@ -385,6 +388,10 @@ impl Node {
         };
         let is_it = |plan: &FunctionPlan| function.is_none_or(|function| function.name == plan.name);
         match feed(self, table) {
+            Feed::Crawl(stream) => {
+                let crawl = stream.as_str().trim_start_matches("_crawl-");
+                Err(ResolveError::NotFed { table: table.clone(), feeds: format!("crawl `{crawl}`") })
+            }
             Feed::Own => Err(ResolveError::NotFed { table: table.clone(), feeds: "weir itself".to_owned() }),
             Feed::Straight(stream) => {
                 other(format!("stream `{stream}`"))?;
@@ -425,7 +432,7 @@ impl Node {
             let is_target = match feed(self, name) {
                 Feed::Straight(_) | Feed::Sql(..) => targets.contains(&Target::Table(name.clone())),
                 Feed::Handler(plan) => targets.contains(&Target::Function(plan.name.clone())),
-                Feed::Own => false,
+                Feed::Crawl(_) | Feed::Own => false,
             };
             if is_target && pipeline.table().spec().unique_by.is_empty() {
                 return Err(ResolveError::NoIds { table: name.clone() });

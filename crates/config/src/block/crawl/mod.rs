@@ -13,6 +13,7 @@
 //! Invariant: nothing secret is in a crawl. What opens the account is the api's.
 
 mod action;
+mod compile;
 mod incremental;
 mod resource;
 mod target;
@@ -102,8 +103,12 @@ pub(crate) fn read(block: &Attributes<'_>, name: CrawlName, around: &Around<'_>,
         return flow;
     };
     let Some(account) = api.and_then(|api| around.apis.get(&api)).and_then(Option::as_ref) else { return flow };
+    let spec = spec::Crawl { name: name.as_str().to_owned(), resources, tenants, tenant, params };
+    if !compile::check(block, &account.client, &spec, report) {
+        return flow;
+    }
     flow.plan = Some(CrawlPlan {
-        spec: spec::Crawl { name: name.as_str().to_owned(), resources, tenants, tenant, params },
+        spec,
         name,
         api: account.name.clone(),
         schedule,

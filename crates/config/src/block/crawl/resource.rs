@@ -14,7 +14,7 @@ use crate::diagnostic::Report;
 use crate::value::Kind;
 use crate::{CrawlOutputPlan, Diagnostic};
 
-const RESOURCE: Shape = Shape {
+pub(super) const RESOURCE: Shape = Shape {
     attributes: &[
         "path",
         "method",
@@ -35,7 +35,7 @@ const RESOURCE: Shape = Shape {
     blocks: &INNER,
 };
 
-const DEFAULTS: Shape = Shape {
+pub(super) const DEFAULTS: Shape = Shape {
     attributes: &[
         "method",
         "params",
