@@ -449,7 +449,11 @@ impl std::fmt::Display for Measured {
         let [a, b, c, d] = self.widths;
         let [low, middle, high] = self.ratio;
         let samples = 100.0 * self.held as f64 / self.all as f64;
-        write!(f, "| {} | {samples:.1} % | {a:.2} | {b:.2} | {c:.2} | {d:.2} | {middle:.2} ({low:.2} to {high:.2}) |", self.whole)
+        write!(
+            f,
+            "| {} | {samples:.1} % | {a:.2} | {b:.2} | {c:.2} | {d:.2} | {middle:.2} ({low:.2} to {high:.2}) |",
+            self.whole
+        )
     }
 }
 
