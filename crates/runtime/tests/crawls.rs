@@ -200,6 +200,9 @@ async fn a_run_brings_every_leaf_once_and_ends() {
     let next = start(&node).await;
     assert_eq!((over(&node, next).await, next), (State::Complete, run + 1));
     assert_eq!(rows(&node).await, (2 * vendor.leaves(), vendor.leaves()));
+    let known = ask(&node, "select run, state, asked_by, calls, items from weir.crawls where crawl = 'fleet' order by run").await;
+    let row = |run: u64| json!({ "run": run, "state": "complete", "asked_by": "hand", "calls": 56, "items": 110 });
+    assert_eq!(known, [row(run), row(next)]);
     node.close().await.unwrap();
 }
 
