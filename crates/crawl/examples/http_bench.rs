@@ -125,7 +125,12 @@ async fn floor(address: SocketAddr, calls: u64, concurrency: usize) {
                 let request =
                     format!("GET /v1/devices/{number}/readings?limit=100 HTTP/1.1\r\nhost: {address}\r\n\r\n");
                 stream.write_all(request.as_bytes()).await.unwrap();
-                while !buffer[..stream.read(&mut buffer).await.unwrap()].ends_with(b"null}") {}
+                loop {
+                    let read = stream.read(&mut buffer).await.unwrap();
+                    if buffer[..read].ends_with(b"null}") {
+                        break;
+                    }
+                }
             }
         })
     });

@@ -72,6 +72,9 @@ impl Table {
                 return Err(AppendError::Reshaping { table, reshaping: Box::new(reshaping) }.into());
             }
         }
+        // While this is held, no compaction exchanges what is gathered, and no vacuum looks for what is nobody's.
+        let mut gathering = aside.writing.lock().await;
+        aside.resolve(&mut gathering).await?;
         if aside.pending().rows > 0 {
             return Err(TakeOverError::Uncommitted { table: table() });
         }
@@ -89,6 +92,7 @@ impl Table {
         };
         let mut writing = self.writing.lock().await;
         let version = self.exchange(&mut writing, goes, &new, &[position]).await?;
+        drop(gathering);
         self.checkpoint_if_due(&mut writing).await;
         Ok(Committed {
             version,

@@ -29,7 +29,8 @@ impl Applier {
             if taken >= next.0 {
                 appended.repeats = rows.num_rows() as u64;
             } else {
-                appended = self.append_now(rows, &[(place, next.0)]).await?;
+                appended = self.append_to(&parts.table, rows, &[(place, next.0)]).await?;
+                self.commit_table().await?;
             }
         }
         let nothing = RecordBatch::new_empty(parts.columns.clone());
@@ -37,17 +38,16 @@ impl Applier {
         Ok(appended)
     }
 
-    /// Appends to the table itself and commits.
-    pub(super) async fn append_now(&mut self, rows: &RecordBatch, seen: &[(SourceId, u64)]) -> Result<Appended, Over> {
+    /// Commits the table itself.
+    pub(super) async fn commit_table(&mut self) -> Result<(), Over> {
         let table = self.parts.table.clone();
-        let appended = self.append_to(&table, rows, seen).await?;
         self.until_done("commit rows that belong to no run", || async {
             table.commit().await?;
             Ok(())
         })
         .await?;
         self.told_commit();
-        Ok(appended)
+        Ok(())
     }
 
     /// Does what a marker says, durably.
