@@ -40,7 +40,9 @@ mod tail;
 mod upkeep;
 
 pub use archive::{ArchiveError, ArchiveStatus};
-pub use crawl::{CallError, CrawlError, Crawls, MakeTransport, RunAsk, Transports};
+pub use crawl::{
+    CALLS_MAX as INFER_CALLS_MAX, CallError, CrawlError, Crawls, InferError, Inferred, MakeTransport, RunAsk, Transports, infer,
+};
 pub use dead::{
     ActError, Acted, Batch, Cause, Cursor, CursorError, DeadLetterError, Edit, EditError, Filter, FilterError,
     FindError, FoundLetters, GROUPS_MAX, LETTERS_LISTED_MAX, LETTERS_MAX, LetterGroup, LetterRow, Payload,

@@ -37,7 +37,7 @@ impl Transports {
         Self(Some(Arc::new(make)))
     }
 
-    fn open(&self, plan: &ApiPlan, env: &Env) -> Result<Arc<dyn Transport>, HttpError> {
+    pub(super) fn open(&self, plan: &ApiPlan, env: &Env) -> Result<Arc<dyn Transport>, HttpError> {
         match &self.0 {
             Some(make) => make(plan, env),
             None => {

@@ -27,7 +27,7 @@ use crate::pipeline::chain;
 /// Receives after which a task is given up, whatever it says: it may be what ends the process.
 const RECEIVES_MAX: u32 = 100;
 /// The wait before a second attempt; it doubles with each further one.
-const BACKOFF: Duration = Duration::from_secs(1);
+pub(super) const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 
 /// What became of a task, on its way to the outbox.
