@@ -116,7 +116,7 @@ def start_datasette(folder: pathlib.Path, port: int) -> tuple[Program, dict[int,
     database = sqlite3.connect(folder / "trade.db")
     database.execute("create table shops (id integer primary key, name text)")
     database.execute("create table sales (id integer primary key, shop integer references shops(id), amount real)")
-    sold = {shop: shop * 7 % 45 for shop in range(150)}
+    sold = {shop: shop * 7 % 45 for shop in range(60)}
     database.executemany("insert into shops values (?, ?)", [(shop, f"Shop {shop}") for shop in sold])
     sales = [(shop, index * 1.25) for shop, count in sold.items() for index in range(count)]
     database.executemany("insert into sales (shop, amount) values (?, ?)", sales)

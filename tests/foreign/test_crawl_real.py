@@ -8,7 +8,7 @@ import pytest
 from crawls import complete, start
 from real_apis import Nginx, start_datasette, start_pygeoapi, two_ports
 
-RATE, BURST = 40, 4
+RATE, BURST = 20, 4
 
 
 @pytest.fixture
@@ -72,8 +72,8 @@ table "sales" { freshness = "1s" }
     server = serve(project(hcl, {"shop.avsc": shop, "sale.avsc": sale}))
     start(server, "trade")
     complete(server, "trade")
-    check_calls(nginx, 8 + sum(max(1, -(-count // 10)) for count in sold.values()))
-    assert server.query("select count(*) as n, count(distinct id) as ids from shops") == [{"n": 150, "ids": 150}]
+    check_calls(nginx, 3 + sum(max(1, -(-count // 10)) for count in sold.values()))
+    assert server.query("select count(*) as n, count(distinct id) as ids from shops") == [{"n": 60, "ids": 60}]
     found = server.query("select shop, count(*) as n, count(distinct id) as ids from sales group by shop")
     assert {row["shop"]: (row["n"], row["ids"]) for row in found} == {k: (n, n) for k, n in sold.items() if n}
 

@@ -32,6 +32,8 @@ enum Peer {
     Engines,
     /// moto's server, from PyPI, measured by the part's own example.
     Moto,
+    /// dlt and Scrapy, from PyPI, which crawl the same vendor.
+    Crawlers,
 }
 
 const PARTS: &[Part] = &[
@@ -43,16 +45,29 @@ const PARTS: &[Part] = &[
     Part { peer: Peer::Engines, ..Part::new("compact", "weir-table", "compact_bench", "Compaction") },
     Part { peer: Peer::Redis, ..Part::new("queue", "weir-queue", "queue_bench", "Queues") },
     Part { peer: Peer::Moto, ..Part::new("sqs", "weir-sqs", "sqs_bench", "Queues through the SQS API") },
+    Part::new("crawl", "weir-crawl", "crawl_bench", "A vendor's answers: items, tasks, requests, on one core"),
     Part::new("lambda", "weir-lambda", "lambda_bench", "Lambda handlers"),
     Part::new("replay", "weir-runtime", "replay_bench", "Replays, beside a fresh ingest from the log"),
     Part::new("ledger", "weir-runtime", "ledger_bench", "The ledger: ingest with and without"),
     Part::new("rollup", "weir-runtime", "rollup_bench", "A rollup after a change in one of its partitions"),
+    Part {
+        peer: Peer::Crawlers,
+        ..Part::new("crawl", "weir-vendor", "crawl_bench", "Crawls, beside dlt's rest_api source and Scrapy")
+    },
     Part::new("server", "weir-server", "server_bench", "The built server, from outside"),
 ];
 
 impl Part {
     const fn new(name: &'static str, package: &'static str, example: &'static str, title: &'static str) -> Self {
         Self { name, package, example, peer: Peer::None, title }
+    }
+
+    /// Where its example is, for whoever wants to read it.
+    fn source(&self) -> String {
+        match self.package {
+            "weir-vendor" => format!("examples/fleet/vendor/examples/{}", self.example),
+            package => format!("crates/{}/examples/{}.rs", &package[5..], self.example),
+        }
     }
 }
 
@@ -79,6 +94,10 @@ pub fn run(name: Option<&str>) -> anyhow::Result<()> {
         if part.name == "server" {
             command.arg(&weir);
         }
+        if part.peer == Peer::Crawlers {
+            command.arg(&weir).arg(binary("release", "fleet-vendor")?);
+            command.arg("--peers").arg(crate::python::peers()?).arg(root().join("bench/crawl_peer.py"));
+        }
         let text = match part.peer {
             Peer::Engines => crate::bench_compact::run(command.get_program().as_ref())?,
             _ => output(&mut command)? + &peer(part)?,
@@ -96,7 +115,7 @@ pub fn run(name: Option<&str>) -> anyhow::Result<()> {
 fn peer(part: &Part) -> anyhow::Result<String> {
     let examples = binary("release", "examples")?;
     match part.peer {
-        Peer::None | Peer::Engines => Ok(String::new()),
+        Peer::None | Peer::Engines | Peer::Crawlers => Ok(String::new()),
         Peer::Redis => output(&mut std::process::Command::new(examples.join("redis_peer"))),
         Peer::Moto => {
             let moto = Moto::start()?;
@@ -179,14 +198,7 @@ fn write_results() -> anyhow::Result<()> {
         let path = root().join("bench/parts").join(format!("{}.json", part.name));
         let Ok(json) = std::fs::read_to_string(&path) else { continue };
         let value: Value = serde_json::from_str(&json).with_context(|| format!("read {}", path.display()))?;
-        writeln!(
-            text,
-            "## {}\n`cargo xtask bench {}` (`crates/{}/examples/{}.rs`)\n",
-            part.title,
-            part.name,
-            &part.package[5..],
-            part.example
-        )?;
+        writeln!(text, "## {}\n`cargo xtask bench {}` (`{}`)\n", part.title, part.name, part.source())?;
         match &value {
             Value::String(lines) => writeln!(text, "```text\n{lines}\n```")?,
             value => {

@@ -109,8 +109,7 @@ impl Budget {
 
     /// Returns how long so many calls would take from now, if nobody else called, with quotas and windows.
     pub fn time_for(&self, calls: u64) -> Estimate {
-        let _ = calls;
-        Estimate { likely: Duration::ZERO, least: Duration::ZERO, most: Duration::ZERO }
+        self.lock().pacer.time_for(self.now(), calls)
     }
 
     /// Returns how many calls a second may go now; none: no limit is known.
@@ -190,7 +189,7 @@ impl Budget {
         let now = self.now();
         let after = {
             let mut state = self.lock();
-            state.pacer.reserved(now, &reservation, granted);
+            state.pacer.reserved(&reservation, granted);
             state.pump(&self, now)
         };
         self.finish(after);
@@ -265,28 +264,12 @@ impl Hold {
     /// When to look again; [`Duration::MAX`] if the end of a call or of a reservation has to come first.
     fn wakes(self, now: Now) -> Duration {
         match self {
-            Self::Breaker(at) if at <= now.elapsed => Duration::MAX,
+            Self::Breaker(at) | Self::Vendor(at) if at <= now.elapsed => Duration::MAX,
             Self::Budget(at) | Self::Vendor(at) | Self::Breaker(at) => at,
             Self::Concurrency | Self::Reserving => Duration::MAX,
             Self::Quota(at) | Self::Window(at) => {
                 now.elapsed + at.since(now.wall).clamp(Duration::from_millis(1), SLEEP_MAX)
             }
-        }
-    }
-
-    fn told(self, now: Now) -> Wait {
-        let wall = |at: Duration| match at.checked_sub(now.elapsed) {
-            Some(ahead) => now.wall.after(ahead),
-            None => now.wall.before(now.elapsed.saturating_sub(at)),
-        };
-        match self {
-            Self::Budget(at) => Wait::Budget { until: wall(at) },
-            Self::Vendor(at) => Wait::VendorLimit { until: wall(at) },
-            Self::Breaker(at) => Wait::Breaker { probe_at: wall(at) },
-            Self::Concurrency => Wait::Concurrency,
-            Self::Quota(until) => Wait::Quota { until },
-            Self::Reserving => Wait::Quota { until: now.wall },
-            Self::Window(opens_at) => Wait::Window { opens_at },
         }
     }
 }

@@ -44,7 +44,7 @@ mod status;
 pub use budget::{Budget, Flow, Permit, Share};
 pub use facts::{BudgetCommand, Budgets, Facts, Learned, QuotaKey};
 pub use headers::{RESET_MAX, RETRY_AFTER_MAX, Said, read_headers};
-pub use pacer::{Hold, Now, Pacer, Reservation, Ticket};
+pub use pacer::{CONCURRENCY_DEFAULT, Hold, Now, OUTAGE_MAX, Pacer, Reservation, Ticket};
 pub use settings::{Pace, Quota, QuotaPeriod, Rate, Settings, Window};
 pub use signal::{LimitHeaders, Outcome, Signal, Verdict};
 pub use status::{BreakerState, Estimate, FLOWS_SHOWN_MAX, FlowStatus, PaceSource, QuotaStatus, Status, Wait};

@@ -53,7 +53,7 @@ impl Signal {
 pub struct Verdict {
     /// The vendor is down as far as can be known: a failure of this call is the vendor's, and uses up no attempt of its task.
     ///
-    /// Never for a call that was answered. No longer after six hours without an answer: a task on which a vendor always fails looks like
+    /// Never for a call that was answered. No longer after [`OUTAGE_MAX`](crate::OUTAGE_MAX) without an answer: a task on which a vendor always fails looks like
     /// a vendor that is down when no other task is left, and must come to an end.
     pub vendor_down: bool,
 }

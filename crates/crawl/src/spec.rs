@@ -64,9 +64,9 @@ pub enum KeyLocation {
 }
 
 /// How long a call may take if nothing is said.
-pub const TIMEOUT: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// How large an answer may be if nothing is said, in bytes.
-pub const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How often a task is tried if nothing is said.
 pub const ATTEMPTS: u32 = 8;
 /// How many pages a list may have if nothing is said.

@@ -38,7 +38,7 @@ pub struct Task {
     /// The tenant's name; empty without tenants.
     #[serde(rename = "t", default, skip_serializing_if = "String::is_empty")]
     pub tenant: String,
-    /// Values of items above it, by `RESOURCE.FIELD`.
+    /// Values of items above it, by `RESOURCE.FIELD`; of an incremental resource, from where it asks, by `$start`.
     #[serde(rename = "v", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub values: BTreeMap<String, Value>,
     /// Where its list goes on; none: it begins.

@@ -4,7 +4,7 @@ use weir_types::Timestamp;
 
 use super::prior::Prior;
 use super::remaining::{About, Remaining};
-use super::supply::{Company, Supply};
+use super::supply::{Company, Supply, Vendor};
 use super::tail::Tail;
 use super::{Eta, words};
 use crate::progress::RunProgress;
@@ -106,12 +106,15 @@ impl Estimator<'_> {
         min *= 1.0 - PACE_ERROR;
         max = max * (1.0 + PACE_ERROR) + tail.max;
         let known = unseen.is_empty() && likely.is_finite();
-        let bounded = known && max.is_finite();
-        let text = match (known, bounded) {
-            (true, true) => words::about(likely, min, Some(max)),
-            (true, false) => words::about(likely, min, None),
-            (false, _) => words::at_least(min, &unseen),
+        let up = self.supply.vendor == Vendor::Up;
+        let bounded = known && max.is_finite() && up;
+        let mut text = match known {
+            true => words::about(likely, min, max.is_finite().then_some(max)),
+            false => words::at_least(min, &unseen),
         };
+        if !up {
+            text.push_str(", from when the vendor is back");
+        }
         Eta {
             seconds: known.then_some(likely),
             min_seconds: if min.is_finite() { min } else { f64::MAX },

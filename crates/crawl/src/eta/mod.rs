@@ -29,7 +29,7 @@ use weir_types::Timestamp;
 pub use dry_run::{Plan, PlannedStep, RestsOn, dry_run};
 pub use estimate::{Estimate, Estimator};
 pub use prior::Prior;
-pub use supply::{Allowance, Between, Company, Supply, Unlimited};
+pub use supply::{Allowance, Between, Company, Supply, Unlimited, Vendor};
 
 use crate::status::Expected;
 

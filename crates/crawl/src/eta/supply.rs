@@ -64,6 +64,18 @@ pub struct Supply<'a> {
     pub in_flight: u64,
     /// Whether others call for the same account now.
     pub company: Company,
+    /// Whether the vendor answers.
+    pub vendor: Vendor,
+}
+
+/// Whether a vendor answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Vendor {
+    /// It does.
+    #[default]
+    Up,
+    /// The breaker is open: nobody knows for how long, so that there is no bound to any time.
+    Down,
 }
 
 /// Whether others call for the same account.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::fill::keep_start;
 use super::resource::{Carried, Child, Compiled, Need, Source};
 use super::{Plan, TenantRule};
 use crate::path::Path;
@@ -49,19 +50,19 @@ impl Above<'_> {
             return;
         }
         for child in &self.resource.children {
-            let resource = &self.plan.resources[child.resource].name;
-            match self.values(child, item) {
-                Ok(values) => page.children.push(Task {
-                    run: self.task.run,
-                    resource: resource.clone(),
-                    tenant: tenant.clone(),
-                    values,
-                    page: None,
-                    pages: 0,
-                    attempt: 0,
-                }),
-                Err((field, problem)) => page.problem(index, &field, problem, Lost::Child(resource.clone())),
-            }
+            let resource = &self.plan.resources[child.resource];
+            let name = resource.name.clone();
+            let values = match self.values(child, item) {
+                Ok(values) => values,
+                Err((field, problem)) => {
+                    page.problem(index, &field, problem, Lost::Child(name));
+                    continue;
+                }
+            };
+            let (run, tenant) = (self.task.run, tenant.clone());
+            let mut task = Task { run, resource: name, tenant, values, page: None, pages: 0, attempt: 0 };
+            keep_start(resource, &mut task, self.run);
+            page.children.push(task);
         }
     }
 

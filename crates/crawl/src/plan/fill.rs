@@ -13,6 +13,28 @@ use crate::{RunValues, Task};
 /// All but RFC 3986's unreserved characters: what is left can't end a segment, a query or a URL.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// Where a task keeps from where it asks, among its values; no resource has such a name.
+const START: &str = "$start";
+
+/// Lets a task keep from where it asks. Without it, one that is redriven in a later run would ask from where that one
+/// does, and what it was to bring would be lost.
+pub(super) fn keep_start(resource: &Compiled, task: &mut Task, run: &RunValues) {
+    if resource.cursor.is_some() {
+        let start = start_of(resource, task, run).unwrap_or(Value::Null);
+        task.values.insert(START.to_owned(), start);
+    }
+}
+
+/// Returns from where a task asks.
+pub(super) fn start_of(resource: &Compiled, task: &Task, run: &RunValues) -> Option<Value> {
+    let cursor = resource.cursor.as_ref()?;
+    match task.values.get(START) {
+        Some(Value::Null) => None,
+        Some(kept) => Some(kept.clone()),
+        None => cursor.start(run.start(&resource.name, &task.tenant)),
+    }
+}
+
 /// Where a text goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -43,10 +65,9 @@ pub(super) struct Filler<'a> {
 }
 
 impl<'a> Filler<'a> {
-    /// Returns where the run begins, if the resource is incremental and has a beginning.
+    /// Returns from where the task asks, if its resource is incremental and has a beginning.
     pub(super) fn start(&self) -> Option<Value> {
-        let last = self.run.start(&self.resource.name, &self.task.tenant);
-        self.resource.cursor.as_ref()?.start(last)
+        start_of(self.resource, self.task, self.run)
     }
 
     /// Returns where the run ends.

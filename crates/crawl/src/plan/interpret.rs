@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Plan;
 use super::children::Above;
+use super::fill::start_of;
 use super::resource::Compiled;
 use crate::TransportError;
 use crate::page::{Found, Onward, Seen};
@@ -110,8 +111,7 @@ impl Plan {
         let above = Above { plan: self, resource, at, task, run };
         let mut page = Page { next, items: Vec::with_capacity(items.len()), ..Page::default() };
         page.children.reserve(items.len() * resource.children.len());
-        let last = run.start(&resource.name, &task.tenant);
-        let start = resource.cursor.as_ref().and_then(|cursor| cursor.start(last));
+        let start = start_of(resource, task, run);
         for (index, item) in items.into_iter().enumerate() {
             let mut item = match item {
                 Value::Object(map) => map,

@@ -21,6 +21,8 @@ mod resource;
 mod roots;
 mod shape;
 mod signal;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::collections::{BTreeMap, HashMap};

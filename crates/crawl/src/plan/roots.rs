@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use weir_types::nearest;
 
+use super::fill::keep_start;
 use super::{Plan, RunError};
 use crate::{RunValues, Task};
 
@@ -39,14 +40,20 @@ impl Plan {
         let roots = self.steps.iter().filter(|step| step.parent.is_none());
         roots
             .flat_map(|step| {
-                tenants.iter().map(|tenant| Task {
-                    run: run.run,
-                    resource: step.resource.clone(),
-                    tenant: (*tenant).to_owned(),
-                    values: BTreeMap::new(),
-                    page: None,
-                    pages: 0,
-                    attempt: 0,
+                tenants.iter().map(|tenant| {
+                    let mut task = Task {
+                        run: run.run,
+                        resource: step.resource.clone(),
+                        tenant: (*tenant).to_owned(),
+                        values: BTreeMap::new(),
+                        page: None,
+                        pages: 0,
+                        attempt: 0,
+                    };
+                    if let Some(resource) = self.resource(&step.resource) {
+                        keep_start(resource, &mut task, run);
+                    }
+                    task
                 })
             })
             .collect()

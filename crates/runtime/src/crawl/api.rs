@@ -7,12 +7,13 @@ use std::time::Duration;
 use weir_budget::{Outcome as Called, Share, Signal, Status, read_headers};
 use weir_crawl::runs::{By, Change, Command, Outcome, Run, Runs, Start};
 use weir_crawl::status::CrawlStatus;
-use weir_crawl::{Answer, Request, RunError, RunValues, TransportError};
+use weir_crawl::{Answer, Request, RunError, TransportError};
 use weir_env::Env;
 use weir_machine::{Owner, SubmitError};
 use weir_types::{ApiName, CrawlName, Timestamp, span};
 
 use super::apis::Apis;
+use super::keeper;
 use super::open::{OpenCrawl, OpenCrawls};
 
 /// Why a crawl did not do what was asked.
@@ -183,23 +184,26 @@ impl Crawls {
         }))
     }
 
+    pub(super) fn read_runs<T>(&self, look: impl FnOnce(&Runs) -> T) -> T {
+        self.runs.read(look)
+    }
+
+    /// Returns a crawl, if it has what a run is asked for with.
+    pub(super) fn checked(&self, crawl: &str, ask: &RunAsk) -> Result<&Arc<OpenCrawl>, CrawlError> {
+        let open = self.get(crawl)?;
+        let problems = open.crew.plan.check(&keeper::values_of(ask, self.env.now()));
+        problems.map(|()| open).map_err(|problems| CrawlError::Asked { crawl: open.plan.name.clone(), problems })
+    }
+
     /// Asks for a run. What becomes of it while another one is under way is the plan's to say ([`Outcome`]).
     ///
     /// # Errors
     /// See [`CrawlError`].
     pub async fn start(&self, crawl: &str, ask: RunAsk) -> Result<Outcome, CrawlError> {
-        let open = self.get(crawl)?;
+        let open = self.checked(crawl, &ask)?;
         let name = open.plan.name.clone();
         if let Some(reason) = open.unpinned.clone() {
             return Err(CrawlError::CannotRun { crawl: name, reason });
-        }
-        let values = RunValues {
-            params: ask.params.clone(),
-            tenants: ask.tenants.clone().unwrap_or_default(),
-            ..RunValues::new(0, self.env.now())
-        };
-        if let Err(problems) = open.crew.plan.check(&values) {
-            return Err(CrawlError::Asked { crawl: name, problems });
         }
         let RunAsk { params, tenants, request } = ask;
         let overlap = super::overlap(open.plan.overlap);

@@ -19,8 +19,9 @@ use weir_crawl::progress::{self, Event, Step};
 use weir_crawl::runs::{Change, Command, Run, Runs, State};
 use weir_machine::{Owner, SubmitError};
 use weir_stream::Stream;
-use weir_types::{Fingerprint, ShardId};
+use weir_types::{Fingerprint, ShardId, Timestamp};
 
+use super::api::RunAsk;
 use super::crew::{Crew, Orders};
 use super::fold::Fold;
 use super::marker::{End, Mark, Marker, RUN_KEY};
@@ -272,6 +273,15 @@ impl Keeper {
 
 fn marker(run: u64, mark: Mark) -> Made {
     Made { key: RUN_KEY.to_vec(), fingerprint: Fingerprint(0), body: Marker { run, mark }.encode() }
+}
+
+/// Returns what a run that is asked for would give to templates.
+pub(super) fn values_of(ask: &RunAsk, now: Timestamp) -> RunValues {
+    RunValues {
+        params: ask.params.clone(),
+        tenants: ask.tenants.clone().unwrap_or_default(),
+        ..RunValues::new(0, now)
+    }
 }
 
 /// Returns what a run gives to templates.

@@ -21,6 +21,7 @@ mod apis;
 mod ask;
 mod call;
 mod crew;
+mod estimate;
 mod fold;
 mod infer;
 mod items;

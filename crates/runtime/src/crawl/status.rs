@@ -8,6 +8,7 @@ use weir_crawl::runs::{Run, Runs, State};
 use weir_crawl::status::{CrawlStatus, RunStatus, StepStatus, TENANTS_SHOWN_MAX, TenantStatus, Waiting, Why};
 use weir_types::Timestamp;
 
+use super::estimate::Asked;
 use super::open::OpenCrawl;
 
 impl OpenCrawl {
@@ -15,7 +16,8 @@ impl OpenCrawl {
     pub(super) fn status(&self, runs: &Runs) -> CrawlStatus {
         let name = self.plan.name.as_str();
         let known = runs.crawl(name);
-        let current = known.and_then(|runs| runs.active()).map(|run| self.run_status(run));
+        let history = known.map_or(&[][..], weir_crawl::runs::CrawlRuns::history);
+        let current = known.and_then(|runs| runs.active()).map(|run| self.run_status(run, history));
         let now = self.crew.env.now();
         CrawlStatus {
             crawl: name.to_owned(),
@@ -34,8 +36,29 @@ impl OpenCrawl {
         schedule.anchored(seen.unwrap_or(now)).next_after(now)
     }
 
-    fn run_status(&self, run: &Run) -> RunStatus {
-        self.fold.read(|progress| self.run_status_of(run, progress))
+    fn run_status(&self, run: &Run, history: &[Run]) -> RunStatus {
+        self.fold.read(|progress| {
+            let mut status = self.run_status_of(run, progress);
+            if let Some(known) = progress.run(run.number).filter(|_| run.state == State::Running) {
+                self.add_estimate(&mut status, run, history, known);
+            }
+            status
+        })
+    }
+
+    /// Adds when it ends, and how many tasks there will be.
+    fn add_estimate(&self, status: &mut RunStatus, run: &Run, history: &[Run], known: &RunProgress) {
+        let names: Vec<String> = status.tenants.iter().map(|tenant| tenant.tenant.clone()).collect();
+        let tenants: Vec<&str> = names.iter().map(String::as_str).collect();
+        let asked = Asked { tenants: &tenants, in_flight: status.in_flight, now: self.crew.env.now() };
+        let (estimate, etas) = self.estimate(run, history, known, asked);
+        for (tenant, eta) in status.tenants.iter_mut().zip(etas) {
+            tenant.eta = Some(eta);
+        }
+        for (step, (_, expected)) in status.steps.iter_mut().zip(estimate.steps) {
+            step.expected = Some(expected);
+        }
+        status.eta = Some(estimate.eta);
     }
 
     fn run_status_of(&self, run: &Run, progress: &Progress) -> RunStatus {

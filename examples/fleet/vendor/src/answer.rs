@@ -187,6 +187,30 @@ fn lot_item(shape: &Shape, name: &str, id: &str) -> Page {
     Page::of(200, &json!({ "lot": name, "id": id, "value": draw % 1_000 }))
 }
 
+/// Every call of a full crawl, as path and query, parents before children.
+pub fn targets(shape: &Shape) -> impl Iterator<Item = String> + '_ {
+    let from = |page: u32, size: u32| page * size;
+    let groups = (0..pages(shape.groups, GROUPS_PAGE)).map(|page| format!("/v1/groups?page={page}"));
+    let devices = (0..shape.groups).map(Group).flat_map(move |group| {
+        (0..pages(shape.devices_of(group), DEVICES_PAGE)).map(move |page| match page {
+            0 => format!("/v1/groups/{group}/devices"),
+            page => format!("/v1/groups/{group}/devices?cursor=after-{}", from(page, DEVICES_PAGE)),
+        })
+    });
+    let data_groups = shape.devices().flat_map(move |device| {
+        (0..pages(shape.data_groups_of(device), DATA_GROUPS_PAGE)).map(move |page| {
+            format!("/v1/devices/{device}/data-groups?offset={}&limit=20", from(page, DATA_GROUPS_PAGE))
+        })
+    });
+    let readings = shape.data_groups().flat_map(move |data_group| {
+        (0..pages(shape.readings_of(data_group), READINGS_PAGE)).map(move |page| match page {
+            0 => format!("/v1/data-groups/{data_group}/readings"),
+            page => format!("/v1/data-groups/{data_group}/readings?from={}", from(page, READINGS_PAGE)),
+        })
+    });
+    groups.chain(devices).chain(data_groups).chain(readings)
+}
+
 /// The id of a reading.
 pub fn reading_id(data_group: DataGroup, index: u32) -> String {
     format!("{data_group}-r{index}")
@@ -264,6 +288,17 @@ mod tests {
             .flat_map(|group| (0..shape.readings_of(group)).map(move |index| reading_id(group, index)))
             .collect();
         assert_eq!(readings, known);
+    }
+
+    #[test]
+    fn targets_are_all_calls_and_each_is_answered() {
+        let shape = Shape::of_calls(11, 5_000);
+        let all: BTreeSet<String> = targets(&shape).collect();
+        assert_eq!(all.len() as u64, shape.census().calls());
+        for target in &all {
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            assert_eq!(answer(&shape, BASE, path, query).status, 200, "{target}");
+        }
     }
 
     #[test]

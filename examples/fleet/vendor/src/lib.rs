@@ -28,7 +28,7 @@ mod shape;
 mod token;
 mod vendor;
 
-pub use answer::Page;
+pub use answer::{Page, targets};
 pub use bucket::{Bucket, Level};
 pub use fault::{Fault, Faults};
 pub use journal::{Call, Journal, Stats};

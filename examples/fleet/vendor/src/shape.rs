@@ -115,12 +115,15 @@ impl Shape {
         mix(mix(mix(self.seed) ^ high) ^ low)
     }
 
+    /// All devices, in the order of a walk.
+    pub fn devices(&self) -> impl Iterator<Item = Device> + '_ {
+        let groups = (0..self.groups).map(Group);
+        groups.flat_map(|group| (0..self.devices_of(group)).map(move |index| Device(group, index)))
+    }
+
     /// All data groups, in the order of a walk.
     pub fn data_groups(&self) -> impl Iterator<Item = DataGroup> + '_ {
-        let devices = (0..self.groups)
-            .map(Group)
-            .flat_map(|group| (0..self.devices_of(group)).map(move |index| Device(group, index)));
-        devices.flat_map(|device| (0..self.data_groups_of(device)).map(move |index| DataGroup(device, index)))
+        self.devices().flat_map(|device| (0..self.data_groups_of(device)).map(move |index| DataGroup(device, index)))
     }
 
     /// Counts everything, and the calls of a crawl of everything.

@@ -1,5 +1,7 @@
 //! The vendor over HTTP, as a client sees it: one thread of plain sockets, one vendor each.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;

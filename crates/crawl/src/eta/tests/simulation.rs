@@ -12,7 +12,7 @@ use weir_env::Random;
 use weir_types::{SequenceNumber, Timestamp};
 
 use crate::Task;
-use crate::eta::{Between, Company, Estimator, Prior, Supply};
+use crate::eta::{Between, Company, Estimator, Prior, Supply, Vendor};
 use crate::progress::{Brought, Counted, End, Event, Further, Progress, Step};
 use crate::runs::{By, Run, State};
 
@@ -300,7 +300,7 @@ fn samples(shape: Shape, alike: f64, seed: u64, weather: Weather, history: &[Run
             _ => shape.rate,
         };
         let allowance = Between::exactly(allowed);
-        let supply = Supply { allowance: &allowance, retry_delay: RETRY_DELAY, in_flight, company: Company::Alone };
+        let supply = Supply { allowance: &allowance, retry_delay: RETRY_DELAY, in_flight, company: Company::Alone, vendor: Vendor::Up };
         let run = progress.run(1).unwrap();
         let estimate = Estimator { prior: &prior, supply, now: Timestamp(now) }.run(run);
         samples.push(Sample {
