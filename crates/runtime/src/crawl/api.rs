@@ -126,10 +126,10 @@ pub struct RunAsk {
 
 /// A node's crawls and the accounts that they call.
 pub struct Crawls {
-    env: Env,
+    pub(super) env: Env,
     pub(crate) open: OpenCrawls,
     pub(crate) apis: Apis,
-    runs: Owner<Runs>,
+    pub(super) runs: Owner<Runs>,
 }
 
 impl std::fmt::Debug for Crawls {
@@ -153,7 +153,7 @@ impl Crawls {
         self.apis.keys()
     }
 
-    fn get(&self, crawl: &str) -> Result<&Arc<OpenCrawl>, CrawlError> {
+    pub(super) fn get(&self, crawl: &str) -> Result<&Arc<OpenCrawl>, CrawlError> {
         let found = self.open.iter().find(|(name, _)| name.as_str() == crawl);
         found.map(|(_, open)| open).ok_or_else(|| CrawlError::Unknown { crawl: crawl.to_owned() })
     }
