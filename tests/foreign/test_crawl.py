@@ -188,7 +188,7 @@ table "alerts" { freshness = "1s" }
 
 
 def test_a_run_is_paused_resumed_and_cancelled(vendor, serve, project):
-    site = vendor(size=2000, seed=SEED)
+    site = vendor(size=1000, seed=SEED)
     server = serve(project(api(site, 'rate = "200/s"') + fleet(), {"reading.avsc": READING}))
     server.run("crawl", "run", "fleet")
     until(lambda: (status(server)["current"] or {}).get("done", 0) > 50, "it is under way")

@@ -19,7 +19,8 @@
 //! # use weir_env::Env; use weir_log::{Engine, MemoryEngine}; use weir_machine::{Options, Owner, Snapshots};
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
 //! # let env = Env::system();
-//! # let log = MemoryEngine::new(env.clone()).log(&weir_types::LogName::machine("budgets")).await.unwrap();
+//! # let engine = MemoryEngine::new(env.clone());
+//! # let log = engine.log(&weir_types::LogName::machine("budgets")).await.unwrap();
 //! # let store = Arc::new(object_store::memory::InMemory::new());
 //! # let snapshots = Snapshots::new(store, object_store::path::Path::from("snapshots"));
 //! let facts: Owner<Budgets> = Owner::open(log, snapshots, env.clone(), Options::default()).await.unwrap();

@@ -107,7 +107,7 @@ pub enum Failure {
         excerpt: String,
     },
     /// A response action says so.
-    #[error("status {status} is `{action}` by the resource's `response_actions`{excerpt}")]
+    #[error("status {status} is `{action}` by the resource's `response_action`{excerpt}")]
     Action {
         /// The status.
         status: u16,

@@ -18,6 +18,8 @@ pub const RETENTION_MIN: Duration = Duration::from_secs(60);
 pub const RETENTION_MAX: Duration = Duration::from_secs(14 * 24 * 3600);
 /// The longest that a receive over the wire waits.
 pub const WAIT_MAX: Duration = Duration::from_secs(20);
+/// The longest retention of a queue of weir's own: tasks of a crawl may wait for months for an account's quota.
+pub const RETENTION_INTERNAL_MAX: Duration = Duration::from_secs(400 * 24 * 3600);
 /// The smallest limit of a message's size, in bytes.
 pub const MESSAGE_BYTES_MIN: usize = 1024;
 /// The largest limit of a message's size, in bytes; what a queue takes if nothing else is said.

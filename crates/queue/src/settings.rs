@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use weir_types::QueueName;
 
 use crate::limits::{
-    DELAY_INTERNAL_MAX, HIDDEN_MAX, MESSAGE_BYTES_MAX, MESSAGE_BYTES_MIN, RECEIVES_MAX, RETENTION_MAX, RETENTION_MIN,
-    WAIT_MAX,
+    DELAY_INTERNAL_MAX, HIDDEN_MAX, MESSAGE_BYTES_MAX, MESSAGE_BYTES_MIN, RECEIVES_MAX, RETENTION_INTERNAL_MAX,
+    RETENTION_MAX, RETENTION_MIN, WAIT_MAX,
 };
 
 /// A queue's settings. Times are whole seconds over the wire.
@@ -131,10 +131,11 @@ impl Settings {
     /// The first setting that is out of its limits.
     pub fn validate(&self, name: &QueueName) -> Result<(), SettingsError> {
         let refuse = |setting, found: String, must: String| Err(SettingsError { setting, found, must });
+        let retention_max = if name.is_internal() { RETENTION_INTERNAL_MAX } else { RETENTION_MAX };
         let times = [
             ("visibility_timeout", self.visibility_timeout, Duration::ZERO, HIDDEN_MAX),
             ("delay", self.delay, Duration::ZERO, DELAY_INTERNAL_MAX),
-            ("retention", self.retention, RETENTION_MIN, RETENTION_MAX),
+            ("retention", self.retention, RETENTION_MIN, retention_max),
             ("receive_wait", self.receive_wait, Duration::ZERO, WAIT_MAX),
         ];
         for (setting, found, from, to) in times {

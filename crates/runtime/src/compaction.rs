@@ -9,13 +9,13 @@
 //! seconds. A compaction that is under way when the node stops is given up; its files are nobody's, and a vacuum's.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use weir_env::Env;
-use weir_table::{Due, Place, Work};
+use weir_table::{Due, Place, Table, Work};
 use weir_types::TableName;
 
 use crate::node::Node;
@@ -81,7 +81,7 @@ impl Node {
     /// Returns the work of one kind that is due over all tables, the most urgent first.
     fn due(&self, work: Work) -> Vec<(TableName, Due)> {
         let now = self.env().elapsed();
-        let due = self.tables().flat_map(|(name, table)| {
+        let due = self.compacted().filter(|(_, _, works)| works.contains(&work)).flat_map(|(name, table, _)| {
             let due = table.due().into_iter().filter(|due| due.work == work);
             due.filter(|due| !self.compactions().rests(name, due.place, now)).map(|due| (name.clone(), due))
         });
@@ -90,9 +90,17 @@ impl Node {
         due
     }
 
+    /// Returns the tables whose files are compacted, and by which work: what is gathered for another table is merged, so that
+    /// it does not become too many files, and rebuilt where it ends up.
+    fn compacted(&self) -> impl Iterator<Item = (&TableName, &Arc<Table>, &[Work])> {
+        let all = self.tables().map(|(name, table)| (name, table, &[Work::Merge, Work::Rebuild][..]));
+        let aside = self.pipelines().values().filter_map(|pipeline| Some(&pipeline.aside()?.table));
+        all.chain(aside.map(|table| (&table.spec().name, table, &[Work::Merge][..])))
+    }
+
     /// Does one compaction, and says whether it changed anything.
     async fn compact_one(&self, name: TableName, due: Due) -> bool {
-        let Some((_, table)) = self.tables().find(|(known, _)| **known == name) else { return false };
+        let Some((_, table, _)) = self.compacted().find(|(known, ..)| **known == name) else { return false };
         let place = due.place;
         let compacted = table.compact(due).await;
         let changed = compacted.as_ref().is_ok_and(|done| done.files_in > 0);

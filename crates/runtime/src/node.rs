@@ -25,7 +25,8 @@ use weir_schema::Registry;
 use weir_stream::{Checkpoints, OpenError as StreamError, Settings, Stream};
 use weir_table::{OpenError as TableError, Table};
 use weir_types::{
-    ApiName, CrawlName, FilesName, FunctionName, LogName, QueueName, ScheduleName, SequenceNumber, StreamName, SubjectName, TableName,
+    ApiName, CrawlName, FilesName, FunctionName, LogName, QueueName, ScheduleName, SequenceNumber, StreamName,
+    SubjectName, TableName,
 };
 
 use crate::archive::{self, Archives};
@@ -637,7 +638,9 @@ impl Node {
         });
         let of_tables = self.pipelines.values().flat_map(Pipeline::sources).map(|source| &source.stream);
         let of_crawls = self.crawls.open.values().map(|crawl| &crawl.stream);
-        all.extend(of_functions.chain(of_crawls).chain(of_tables).map(|stream| (stream.name().clone(), stream.clone())));
+        all.extend(
+            of_functions.chain(of_crawls).chain(of_tables).map(|stream| (stream.name().clone(), stream.clone())),
+        );
         all.into_values().collect()
     }
 

@@ -103,12 +103,7 @@ pub(crate) async fn call(
 }
 
 /// Puts what follows the function's name, as it was sent, behind the account's URL.
-fn target(
-    mut url: url::Url,
-    api: &str,
-    function: &str,
-    uri: &axum::http::Uri,
-) -> Result<url::Url, ErrorReply> {
+fn target(mut url: url::Url, api: &str, function: &str, uri: &axum::http::Uri) -> Result<url::Url, ErrorReply> {
     let prefix = format!("/v1/apis/{api}/call/{function}");
     let Some(rest) = uri.path().strip_prefix(&prefix) else {
         return Err(ErrorReply::new(ErrorCode::InvalidRequest, "the names of the api and the function are plain"));
@@ -133,7 +128,8 @@ fn within(headers: &HeaderMap) -> Result<Duration, ErrorReply> {
     match parsed {
         Some(within) if !within.is_zero() && within <= WITHIN_MAX => Ok(within),
         _ => {
-            let message = format!("{DEADLINE}: write a length of time up to {}, such as 30s", span::display(WITHIN_MAX));
+            let message =
+                format!("{DEADLINE}: write a length of time up to {}, such as 30s", span::display(WITHIN_MAX));
             Err(ErrorReply::new(ErrorCode::InvalidRequest, message))
         }
     }

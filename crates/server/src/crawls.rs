@@ -91,10 +91,7 @@ pub(crate) async fn show(
 }
 
 /// Lists a crawl's runs, the newest first.
-pub(crate) async fn runs(
-    State(node): State<Arc<Node>>,
-    Path(crawl): Path<String>,
-) -> Result<Json<Value>, ErrorReply> {
+pub(crate) async fn runs(State(node): State<Arc<Node>>, Path(crawl): Path<String>) -> Result<Json<Value>, ErrorReply> {
     let runs = node.crawls().runs(&crawl).map_err(|error| refused(&error))?;
     Ok(Json(json!({ "crawl": crawl, "runs": runs })))
 }
@@ -140,18 +137,12 @@ impl Started {
 }
 
 /// Lets the run that is under way wait.
-pub(crate) async fn pause(
-    State(node): State<Arc<Node>>,
-    Path(crawl): Path<String>,
-) -> Result<Json<Run>, ErrorReply> {
+pub(crate) async fn pause(State(node): State<Arc<Node>>, Path(crawl): Path<String>) -> Result<Json<Run>, ErrorReply> {
     node.crawls().pause(&crawl).await.map(Json).map_err(|error| refused(&error))
 }
 
 /// Lets it go on.
-pub(crate) async fn resume(
-    State(node): State<Arc<Node>>,
-    Path(crawl): Path<String>,
-) -> Result<Json<Run>, ErrorReply> {
+pub(crate) async fn resume(State(node): State<Arc<Node>>, Path(crawl): Path<String>) -> Result<Json<Run>, ErrorReply> {
     node.crawls().resume(&crawl).await.map(Json).map_err(|error| refused(&error))
 }
 

@@ -75,9 +75,7 @@ impl ErrorCode {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ProducerOutOfOrder | Self::IncompatibleSchema | Self::Over | Self::NotInState => {
-                StatusCode::CONFLICT
-            }
+            Self::ProducerOutOfOrder | Self::IncompatibleSchema | Self::Over | Self::NotInState => StatusCode::CONFLICT,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Trimmed => StatusCode::GONE,
             Self::QueryLimit | Self::EditRefused => StatusCode::UNPROCESSABLE_ENTITY,

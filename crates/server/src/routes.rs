@@ -11,8 +11,8 @@ use weir_sqs::{Options as SqsOptions, Sqs};
 
 use crate::error::{ErrorCode, ErrorReply};
 use crate::{
-    apis, archive, crawls, dead_letters, files, functions, invoke, ledger, lookups, metrics, query, queues, records, replays,
-    schemas, status, tables,
+    apis, archive, crawls, dead_letters, files, functions, invoke, ledger, lookups, metrics, query, queues, records,
+    replays, schemas, status, tables,
 };
 
 /// Every path. Requests of SQS's clients are told by their headers and bodies, and may come to any path; they are looked

@@ -37,11 +37,7 @@ impl Table {
     ///
     /// # Errors
     /// See [`OpenError`]; `Foreign` if it was made beside another table that was in this one's place.
-    pub async fn open_aside(
-        &self,
-        spec: Spec,
-        witness: Option<Arc<dyn Witness>>,
-    ) -> Result<Arc<Self>, OpenError> {
+    pub async fn open_aside(&self, spec: Spec, witness: Option<Arc<dyn Witness>>) -> Result<Arc<Self>, OpenError> {
         if let Some(aside) = self.aside.get() {
             return Ok(aside.clone());
         }

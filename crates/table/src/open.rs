@@ -165,8 +165,21 @@ impl Table {
             waiting: None,
         };
         let wants = spec.columns.clone();
-        let table =
-            Self::assemble(Opened { spec, layout, hasher, id_key: key, role, scheme, log, store, folder, env, witness, writing, state });
+        let table = Self::assemble(Opened {
+            spec,
+            layout,
+            hasher,
+            id_key: key,
+            role,
+            scheme,
+            log,
+            store,
+            folder,
+            env,
+            witness,
+            writing,
+            state,
+        });
         if !table.plan_reshape()? {
             table.grow(wants).await?;
         }

@@ -241,7 +241,8 @@ pub(crate) struct Opened {
 
 impl Table {
     pub(crate) fn assemble(opened: Opened) -> Self {
-        let Opened { spec, layout, hasher, id_key, role, scheme, log, store, folder, env, witness, writing, state } = opened;
+        let Opened { spec, layout, hasher, id_key, role, scheme, log, store, folder, env, witness, writing, state } =
+            opened;
         Self {
             filters: Cache::new(spec.filter_cache_bytes),
             ids: Cache::new(spec.id_cache_bytes),

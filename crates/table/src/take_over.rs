@@ -72,6 +72,9 @@ impl Table {
                 return Err(AppendError::Reshaping { table, reshaping: Box::new(reshaping) }.into());
             }
         }
+        // While this is held, no compaction exchanges what is gathered, and no vacuum looks for what is nobody's.
+        let mut gathering = aside.writing.lock().await;
+        aside.resolve(&mut gathering).await?;
         if aside.pending().rows > 0 {
             return Err(TakeOverError::Uncommitted { table: table() });
         }
@@ -89,6 +92,7 @@ impl Table {
         };
         let mut writing = self.writing.lock().await;
         let version = self.exchange(&mut writing, goes, &new, &[position]).await?;
+        drop(gathering);
         self.checkpoint_if_due(&mut writing).await;
         Ok(Committed {
             version,
@@ -119,7 +123,8 @@ impl Table {
                 return Err(TakeOverError::Column { table: self.spec.name.clone(), column: field.name().clone() });
             }
         }
-        let described = gathered.iter().map(|file| self.describe_adopted(aside, file, &columns).boxed()).collect::<Vec<_>>();
+        let described =
+            gathered.iter().map(|file| self.describe_adopted(aside, file, &columns).boxed()).collect::<Vec<_>>();
         let described: Vec<(Add, Tally)> = stream::iter(described).buffered(FOOTERS_AT_ONCE).try_collect().await?;
         let mut places: BTreeMap<Place, Tally> = BTreeMap::new();
         let mut adds = Vec::with_capacity(described.len());
@@ -130,7 +135,12 @@ impl Table {
         Ok(New { adds: Arc::new(adds), places, _under_way: Vec::new() })
     }
 
-    async fn describe_adopted(&self, aside: &Self, file: &Arc<DataFile>, columns: &Schema) -> Result<(Add, Tally), FileError> {
+    async fn describe_adopted(
+        &self,
+        aside: &Self,
+        file: &Arc<DataFile>,
+        columns: &Schema,
+    ) -> Result<(Add, Tally), FileError> {
         let tally = aside.tally_of(file).await?;
         let reader = Reader::open(self.store.clone(), file.clone()).await?;
         let metadata = reader.metadata();

@@ -69,7 +69,8 @@ impl Table {
         let mut outdated_aside = Vec::new();
         match self.aside() {
             Some(table) => {
-                let (files, log) = aside.into_iter().partition::<Vec<_>, _>(|object| !table.is_of_log(&object.location));
+                let (files, log) =
+                    aside.into_iter().partition::<Vec<_>, _>(|object| !table.is_of_log(&object.location));
                 data.extend(files);
                 live = table.live_aside().await?;
                 outdated_aside = outdated(&log, cutoff);

@@ -157,7 +157,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         }
         Command::Pause { which } => change(&which, "/pause", &json!({}), "is paused"),
         Command::Resume { which } => change(&which, "/resume", &json!({}), "goes on"),
-        Command::Cancel { which, reason } => change(&which, "/cancel", &json!(CancelRequest { reason }), "is being ended"),
+        Command::Cancel { which, reason } => {
+            change(&which, "/cancel", &json!(CancelRequest { reason }), "is being ended")
+        }
         Command::Plan { asked } => asked.plan(),
         Command::Infer { infer } => infer.run(),
         Command::Import { import } => import.run(),

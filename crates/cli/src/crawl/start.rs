@@ -100,7 +100,9 @@ fn told(crawl: &str, started: &Started, run: &Run) -> String {
     let number = run.number;
     match (started.outcome, started.under_way) {
         (StartOutcome::Queued, Some(other)) => format!("run {number} of {crawl} waits for the end of run {other}"),
-        (StartOutcome::Replaces, Some(other)) => format!("run {number} of {crawl} begins when run {other} has been ended"),
+        (StartOutcome::Replaces, Some(other)) => {
+            format!("run {number} of {crawl} begins when run {other} has been ended")
+        }
         (StartOutcome::Known, _) => format!("run {number} of {crawl} was begun before, and is {}", run.state.as_str()),
         _ => format!("run {number} of {crawl} has begun"),
     }

@@ -15,8 +15,8 @@ use crate::diagnostic::Report;
 use crate::limits::BUCKETS_MAX;
 use crate::load::{Known, Names};
 use crate::{
-    CompactionPlan, Diagnostic, Evolve, FilesContent, FilesPlan, IfEmpty, Keep, On, PartitionBy, Place, Rule, StreamPlan,
-    TablePlan, TableSource, Visible, nearest, rows,
+    CompactionPlan, Diagnostic, Evolve, FilesContent, FilesPlan, IfEmpty, Keep, On, PartitionBy, Place, Rule,
+    StreamPlan, TablePlan, TableSource, Visible, nearest, rows,
 };
 
 pub(crate) const SHAPE: Shape = Shape {
@@ -279,12 +279,15 @@ fn check_whole(block: &Attributes<'_>, visible: Visible, unique_by: &[String], r
         Visible::AtOnce => {}
         Visible::Instead => {
             let message = |name: &str| {
-                format!("{block} is replaced by each run, so that no partition of it is ever final, and `{name}` says nothing")
+                format!(
+                    "{block} is replaced by each run, so that no partition of it is ever final, and `{name}` says nothing"
+                )
             };
             block.forbid(["lookback", "late"], message, "remove it, or let the resource append or merge", report);
         }
         Visible::Complete if !unique_by.is_empty() => {
-            let message = format!("the rows of a run are added to {block} all at once, and not looked for in it by an id");
+            let message =
+                format!("the rows of a run are added to {block} all at once, and not looked for in it by an id");
             let hint = "remove `visible`, so that rows are deduplicated as they come, or remove `unique_by`";
             block.refuse("visible", message, hint, report);
         }

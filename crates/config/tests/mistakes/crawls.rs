@@ -224,10 +224,7 @@ fn where_items_go() {
                 "withheld and unique",
                 &[
                     ("\"merge\"", "\"append\""),
-                    (
-                        "table \"devices\" {",
-                        "table \"devices\" {\n  visible = \"complete\"\n  unique_by = [\"id\"]",
-                    ),
+                    ("table \"devices\" {", "table \"devices\" {\n  visible = \"complete\"\n  unique_by = [\"id\"]"),
                 ],
             ),
             (

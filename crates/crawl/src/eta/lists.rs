@@ -46,9 +46,9 @@ impl Lists {
         let mut lists = Self::default();
         for class in 0..PAGE_CLASSES {
             let pages = counts.pages[class];
-            // Jeffreys' prior: half a call each way; an earlier run's calls count as theirs, up to a limit. Where the class
-            // before never went on, nothing comes here.
-            let (mut yes, mut no) = (0.5, 0.5);
+            // Before anything is seen: most lists have one page, and one that goes on may or may not go on again. One call's
+            // worth of that; an earlier run's calls count as theirs, up to a limit.
+            let (mut yes, mut no) = if class == 0 { (0.1, 0.9) } else { (0.5, 0.5) };
             if let Some(before) = prior.map(|prior| prior.pages[class]).filter(|before| before.calls > 0) {
                 let weight = PRIOR_CALLS_MAX.min(before.calls as f64) / before.calls as f64;
                 yes = before.went_on as f64 * weight + 0.01;

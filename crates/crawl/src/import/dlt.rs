@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::hcl::{Block, Expr};
-use super::out::{Out, Resource, legal, parents};
+use super::out::{Out, Resource, absolute, legal, parents};
 use super::reader::Reader;
 use super::{ImportError, Imported, TEXT_BYTES_MAX};
 
@@ -52,6 +52,7 @@ pub fn dlt(text: &str, name: &str) -> Result<Imported, ImportError> {
                     block,
                     table: Some(legal(name)),
                     parents: Vec::new(),
+                    place: path,
                 });
             }
             Value::Object(object) => read_resource(Reader::new(object, &none, path), &mut out),
@@ -193,8 +194,9 @@ fn read_resource(resource: Reader<'_>, out: &mut Out) {
     let table = legal(resource.text("table_name").unwrap_or(written));
     let mut above = Vec::new();
     block.attributes.iter().for_each(|(_, value)| parents(value, &mut above));
+    let place = resource.path.clone();
     resource.finish(&mut out.unsupported);
-    out.resources.push(Resource { name, block, table: selected.then_some(table), parents: above });
+    out.resources.push(Resource { name, block, table: selected.then_some(table), parents: above, place });
 }
 
 /// What resources and their defaults may both say.
@@ -485,12 +487,6 @@ fn read_paginator(paginator: &Value, place: &str, unsupported: &mut Vec<super::U
     }
     reader.finish(unsupported);
     Some(block)
-}
-
-/// A path behind the base URL, or a whole URL.
-fn absolute(path: &str) -> String {
-    let is_url = path.starts_with("http://") || path.starts_with("https://");
-    if is_url || path.starts_with('/') || path.is_empty() { path.to_owned() } else { format!("/{path}") }
 }
 
 /// The older name of the same placeholder.

@@ -183,6 +183,12 @@ impl Block {
         self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
+    pub(super) fn replace(&mut self, name: &str, value: Expr) {
+        if let Some((_, known)) = self.attributes.iter_mut().find(|(known, _)| known == name) {
+            *known = value;
+        }
+    }
+
     /// Writes an entry into a map that is an attribute, which is made if it is not there.
     pub(super) fn set_in(&mut self, map: &str, key: &str, value: Expr) {
         if self.get(map).is_none() {

@@ -25,6 +25,8 @@ pub(super) struct Resource {
     /// The table that its items go to.
     pub(super) table: Option<String>,
     pub(super) parents: Vec<String>,
+    /// Where it stands in the source.
+    pub(super) place: String,
 }
 
 impl Out {
@@ -61,7 +63,8 @@ impl Out {
     }
 
     /// Writes the blocks: parents before children.
-    pub(super) fn finish(self) -> Imported {
+    pub(super) fn finish(mut self) -> Imported {
+        self.gather();
         let mut hcl = String::new();
         for block in self.variables.values() {
             block.write(0, &mut hcl);
@@ -87,6 +90,106 @@ impl Out {
         }
         Imported { hcl, secrets: self.secrets, unsupported: self.unsupported }
     }
+}
+
+impl Out {
+    /// Puts all paths behind one base URL. What is on another host is left out with what hangs below it, and named.
+    fn gather(&mut self) {
+        let Some(base) = self.api.get("base_url").and_then(Expr::literal) else { return self.leave_out() };
+        let base = base.trim_end_matches('/').to_owned();
+        let host = origin(&base).to_owned();
+        for resource in &mut self.resources {
+            if let Some(path) = resource.whole().and_then(|url| below(url, &base)).map(str::to_owned) {
+                resource.set_start(&path);
+            }
+        }
+        // One that is beside the base, and not below it, moves the base up.
+        if self.resources.iter().any(|resource| resource.whole().is_some_and(|url| origin(url) == host)) {
+            let prefix = base[host.len()..].to_owned();
+            for resource in &mut self.resources {
+                match resource.whole().and_then(|url| below(url, &host)).map(str::to_owned) {
+                    Some(path) => resource.set_start(&path),
+                    None => resource.put_before(&prefix),
+                }
+            }
+            self.api.replace("base_url", Expr::text(host));
+        }
+        self.leave_out();
+    }
+
+    fn leave_out(&mut self) {
+        let is_gone = |resource: &Resource, gone: &[String]| {
+            resource.whole().is_some() || resource.parents.iter().any(|parent| gone.contains(parent))
+        };
+        let mut gone: Vec<String> = Vec::new();
+        loop {
+            let found =
+                self.resources.iter().find(|resource| !gone.contains(&resource.name) && is_gone(resource, &gone));
+            let Some(found) = found else { break };
+            let what = match found.whole() {
+                Some(url) => format!("an address on another host, `{}`", origin(url)),
+                None => "a resource below one that was left out".to_owned(),
+            };
+            let (name, place) = (found.name.clone(), found.place.clone());
+            self.refuse(place, what, "it is left out: another host needs an `api` and a `crawl` of its own");
+            gone.push(name);
+        }
+        self.resources.retain(|resource| !gone.contains(&resource.name));
+    }
+}
+
+impl Resource {
+    /// The path, if it is a whole URL.
+    fn whole(&self) -> Option<&str> {
+        let Some(Expr::Text(pieces)) = self.block.get("path") else { return None };
+        match pieces.first() {
+            Some(Piece::Literal(text)) if is_url(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Sets the path's first piece.
+    fn set_start(&mut self, text: &str) {
+        if let Some((_, Expr::Text(pieces))) = self.block.attributes.iter_mut().find(|(name, _)| name == "path")
+            && let Some(Piece::Literal(first)) = pieces.first_mut()
+        {
+            *first = if text.is_empty() { "/".to_owned() } else { text.to_owned() };
+        }
+    }
+
+    /// Puts something before a path that begins with a slash.
+    fn put_before(&mut self, prefix: &str) {
+        if let Some((_, Expr::Text(pieces))) = self.block.attributes.iter_mut().find(|(name, _)| name == "path")
+            && let Some(Piece::Literal(first)) = pieces.first_mut()
+            && first.starts_with('/')
+        {
+            first.insert_str(0, prefix);
+        }
+    }
+}
+
+pub(super) fn is_url(text: &str) -> bool {
+    text.starts_with("http://") || text.starts_with("https://")
+}
+
+/// Scheme, host and port of a URL.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |at| host + at);
+    &url[..end]
+}
+
+/// What is behind a base, if a URL is below it.
+fn below<'a>(url: &'a str, base: &str) -> Option<&'a str> {
+    url.strip_prefix(base).filter(|path| path.is_empty() || path.starts_with('/'))
+}
+
+/// Returns a path behind the base URL, from its start; a placeholder alone that is called a link is one.
+pub(super) fn absolute(path: &str) -> String {
+    let lower = path.to_lowercase();
+    let is_placeholder = path.starts_with("{resources.") && path.find('}') == Some(path.len() - 1);
+    let is_link = is_placeholder && ["url", "uri", "link", "href"].iter().any(|word| lower.contains(word));
+    if is_link || is_url(path) || path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
 /// Parents first; where that can't be, as it was.

@@ -3,6 +3,8 @@
 //! In this order: the resource's response actions, the status, whether the body is JSON, whether the items are where they
 //! should be, how the list goes on. Only what passes all of them is data.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::Plan;
@@ -58,7 +60,7 @@ impl Plan {
     fn page(&self, at: usize, task: &Task, run: &RunValues, answer: &Answer) -> Result<Page, Failure> {
         let resource = &self.resources[at];
         let (body, path) = if has_no_body(resource, answer) {
-            (Value::Null, Path::of_names(&[]))
+            (Value::Null, Cow::Owned(Path::of_names(&[])))
         } else {
             let body = parse(answer)?;
             let path = locate(&resource.selector, task, answer, &body)?;
@@ -153,9 +155,9 @@ fn is_old(resource: &Compiled, start: Option<&Value>, index: usize, item: &Value
 }
 
 /// Finds where the items are.
-fn locate(selector: &Selector, task: &Task, answer: &Answer, body: &Value) -> Result<Path, Failure> {
+fn locate<'a>(selector: &'a Selector, task: &Task, answer: &Answer, body: &Value) -> Result<Cow<'a, Path>, Failure> {
     let path = match selector {
-        Selector::Path(path) => return Ok(path.clone()),
+        Selector::Path(path) => return Ok(Cow::Borrowed(path)),
         Selector::Whole => Path::of_names(&[]),
         Selector::Find => find(body)?,
     };
@@ -167,7 +169,7 @@ fn locate(selector: &Selector, task: &Task, answer: &Answer, body: &Value) -> Re
         let selector = "(found by looking)".to_owned();
         return Err(Failure::NothingSelected { selector, found: describe(body) });
     }
-    Ok(path)
+    Ok(Cow::Owned(path))
 }
 
 /// Whether HTTP says that there is no body: 204, 205, and answers to HEAD (RFC 9110, sections 9.3.2, 15.3.5 and 15.3.6).
@@ -224,10 +226,19 @@ fn by_status(resource: &Compiled, answer: &Answer) -> Option<Read> {
         503 if asks_to_wait => Read::Throttled(failure()),
         403 if asks_to_wait || is_used_up() => Read::Throttled(failure()),
         408 | 423 | 425 => Read::Retry(failure()),
+        300..=399 => Read::Dead(Failure::Status { status: answer.status, excerpt: pointed_to(answer) }),
         501 | 505 => Read::Dead(failure()),
         500..=599 => Read::Retry(failure()),
         _ => Read::Dead(failure()),
     })
+}
+
+/// Says where a redirect leads that was not followed, behind a colon.
+fn pointed_to(answer: &Answer) -> String {
+    match answer.header("location") {
+        Some(link) => format!(": it leads to `{}`, and credentials don't go elsewhere", clip(link, EXCERPT)),
+        None => excerpt(answer),
+    }
 }
 
 /// Returns an answer's beginning, behind a colon.

@@ -82,6 +82,8 @@ struct Base {
     url: Url,
     /// Its path without the slash at its end.
     path: String,
+    /// The parameter of the API key, if that is where it goes.
+    key_param: Option<String>,
 }
 
 impl Base {

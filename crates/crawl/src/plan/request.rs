@@ -139,7 +139,23 @@ impl Base {
             return Err(self.foreign(link));
         }
         url.set_fragment(None);
+        self.take_key(&mut url);
         Ok(url)
+    }
+
+    /// Takes the API key out of a link in which the vendor repeats it: whoever makes the call adds it, and a task is no
+    /// place to keep it.
+    fn take_key(&self, url: &mut Url) {
+        let Some(key) = &self.key_param else { return };
+        if !url.query_pairs().any(|(name, _)| name == key.as_str()) {
+            return;
+        }
+        let pairs = url.query_pairs().filter(|(name, _)| name != key.as_str());
+        let kept: Vec<(String, String)> = pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+        url.set_query(None);
+        if !kept.is_empty() {
+            url.query_pairs_mut().extend_pairs(kept);
+        }
     }
 
     fn is_same_origin(&self, url: &Url) -> bool {

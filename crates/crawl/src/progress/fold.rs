@@ -302,6 +302,11 @@ impl RunProgress {
 }
 
 impl StepProgress {
+    #[cfg(test)]
+    pub(crate) fn of(resource: &str, counts: Counts) -> Self {
+        Self { resource: resource.to_owned(), counts, ..Self::default() }
+    }
+
     /// Returns the resource's name.
     pub fn resource(&self) -> &str {
         &self.resource

@@ -19,6 +19,9 @@ mod fold;
 mod rate;
 mod snapshot;
 
+#[cfg(test)]
+mod tests;
+
 pub use counts::{Counts, PAGE_CLASSES, Pages, Totals, page_class};
 pub use delivered::{Delivered, Pace};
 pub use event::{Brought, Cell, Counted, End, Event, EventError, Further, Step};

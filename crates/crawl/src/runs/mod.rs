@@ -15,6 +15,8 @@
 mod command;
 mod machine;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use command::{Change, Command, Outcome, Overlap, Start};
 pub use machine::{CrawlRuns, Runs};

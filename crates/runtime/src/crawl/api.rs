@@ -184,6 +184,17 @@ impl Crawls {
         }))
     }
 
+    /// Returns, by resource, the fields that items had since the start and that its pinned schema has not, and how many items had
+    /// them.
+    ///
+    /// # Errors
+    /// [`CrawlError::Unknown`].
+    pub fn new_fields(&self, crawl: &str) -> Result<BTreeMap<String, BTreeMap<String, u64>>, CrawlError> {
+        let forms = &self.get(crawl)?.crew.forms;
+        let unknown = forms.iter().map(|(resource, form)| (resource.clone(), form.unknown().items));
+        Ok(unknown.filter(|(_, items)| !items.is_empty()).collect())
+    }
+
     pub(super) fn read_runs<T>(&self, look: impl FnOnce(&Runs) -> T) -> T {
         self.runs.read(look)
     }
@@ -273,6 +284,15 @@ impl Crawls {
     /// Returns how each account's budget stands.
     pub fn apis(&self) -> Vec<(ApiName, Status)> {
         self.apis.iter().map(|(name, api)| (name.clone(), api.budget.status())).collect()
+    }
+
+    /// Returns where an account is.
+    ///
+    /// # Errors
+    /// [`CrawlError::UnknownApi`].
+    pub fn base_url(&self, api: &str) -> Result<&url::Url, CrawlError> {
+        let found = self.apis.iter().find(|(name, _)| name.as_str() == api);
+        found.map(|(_, api)| &api.client.base_url).ok_or_else(|| CrawlError::UnknownApi { api: api.to_owned() })
     }
 
     /// Returns how an account's budget stands.

@@ -31,9 +31,7 @@ impl Transports {
     }
 
     /// Calls go to what `make` returns for their account.
-    pub fn of(
-        make: impl Fn(&ApiPlan, &Env) -> Result<Arc<dyn Transport>, HttpError> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn of(make: impl Fn(&ApiPlan, &Env) -> Result<Arc<dyn Transport>, HttpError> + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(make)))
     }
 
@@ -71,8 +69,7 @@ pub(crate) async fn open(
     }
     let mut apis = Apis::new();
     for (name, plan) in plans {
-        let transport =
-            transports.open(&plan, env).map_err(|source| StartError::Api { api: name.clone(), source })?;
+        let transport = transports.open(&plan, env).map_err(|source| StartError::Api { api: name.clone(), source })?;
         let budget = Budget::open(name.clone(), plan.budget, facts.clone(), env.clone());
         apis.insert(name, OpenApi { client: plan.client, budget, transport });
     }

@@ -74,7 +74,11 @@ impl Crew {
         if let Some(receipt) = self.held.receipt(message.id)
             && let Err(error) = self.queue.hide(vec![(receipt, Duration::ZERO)]).await
         {
-            tracing::debug!(crawl = self.crawl, error = chain(&error), "a task was not given back: its lease has to run out");
+            tracing::debug!(
+                crawl = self.crawl,
+                error = chain(&error),
+                "a task was not given back: its lease has to run out"
+            );
         }
         self.held.let_go(&[message.id]);
     }

@@ -41,7 +41,8 @@ impl OpenCrawl {
     /// Returns what a run gets now.
     fn supply(&self, in_flight: u64) -> Supply<'_> {
         let status = self.budget.status();
-        let own = |path: &[String]| path.first().is_some_and(|name| *name == self.crew.crawl);
+        let name = format!("crawl/{}", self.crew.crawl);
+        let own = |path: &[String]| path.first() == Some(&name);
         let alone = status.flows.iter().all(|flow| own(&flow.path));
         Supply {
             allowance: &*self.budget,
@@ -53,7 +54,13 @@ impl OpenCrawl {
     }
 
     /// Returns when a run that is under way ends, and when its tenants do, as named.
-    pub(super) fn estimate(&self, run: &Run, history: &[Run], known: &RunProgress, asked: Asked<'_>) -> (Estimate, Vec<Eta>) {
+    pub(super) fn estimate(
+        &self,
+        run: &Run,
+        history: &[Run],
+        known: &RunProgress,
+        asked: Asked<'_>,
+    ) -> (Estimate, Vec<Eta>) {
         let prior = Prior::of(history, run.tenants.as_deref());
         let estimator = Estimator { prior: &prior, supply: self.supply(asked.in_flight), now: asked.now };
         let weight = |name: &str| {

@@ -44,13 +44,21 @@ impl Fold {
         let restored = latest.and_then(|(place, bytes)| match Progress::restore(&bytes) {
             Ok(progress) => Some((place, progress)),
             Err(error) => {
-                tracing::error!(crawl, error = chain(&error), "the snapshot of the crawl's progress does not read; reading its stream instead");
+                tracing::error!(
+                    crawl,
+                    error = chain(&error),
+                    "the snapshot of the crawl's progress does not read; reading its stream instead"
+                );
                 None
             }
         });
         let head = shard.bounds().head;
         let (place, progress) = restored.unwrap_or_else(|| (head, Progress::default()));
-        Ok(Self { progress: Mutex::new(progress), place: watch::Sender::new(place.max(head)), kept: AtomicU64::new(place.0) })
+        Ok(Self {
+            progress: Mutex::new(progress),
+            place: watch::Sender::new(place.max(head)),
+            kept: AtomicU64::new(place.0),
+        })
     }
 
     /// Reads the progress. `look` must be short: the fold waits for it.

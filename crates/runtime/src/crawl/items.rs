@@ -101,7 +101,11 @@ impl Form {
     fn note(&self, paths: Vec<String>, count: u64) {
         let mut unknown = self.0.unknown.lock().unwrap_or_else(PoisonError::into_inner);
         if unknown.fields == 0 {
-            tracing::warn!(resource = self.0.resource, fields = paths.join(", "), "the vendor sends fields that the pinned schema has not: they are left out");
+            tracing::warn!(
+                resource = self.0.resource,
+                fields = paths.join(", "),
+                "the vendor sends fields that the pinned schema has not: they are left out"
+            );
         }
         unknown.fields += count;
         for path in paths {
@@ -131,7 +135,8 @@ mod tests {
     #[test]
     fn new_fields_are_named_and_counted_and_the_item_goes_on() {
         let form = form();
-        let encoded = form.encode(vec![json!({ "id": 1, "colour": "red" }), json!({ "colour": 3, "size": 1, "id": 2 })]);
+        let encoded =
+            form.encode(vec![json!({ "id": 1, "colour": "red" }), json!({ "colour": 3, "size": 1, "id": 2 })]);
         assert_eq!((encoded.made.len(), encoded.refused.len()), (2, 0));
         assert!(encoded.made.iter().all(|made| made.key == b"device"));
         let unknown = form.unknown();

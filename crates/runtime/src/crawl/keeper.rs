@@ -88,7 +88,11 @@ impl Keeper {
                     }
                     Err(Halt::Closed | Halt::Submit(SubmitError::Closed { .. } | SubmitError::Fenced { .. })) => return,
                     Err(error) => {
-                        tracing::error!(crawl = self.crew.crawl, error = chain(&error), "a run can't go on, which is tried again");
+                        tracing::error!(
+                            crawl = self.crew.crawl,
+                            error = chain(&error),
+                            "a run can't go on, which is tried again"
+                        );
                         self.crew.env.sleep(self.crew.env.jitter(RETRY)).await;
                     }
                 }
@@ -232,9 +236,8 @@ impl Keeper {
     /// Tells the machine that a run's end is durable.
     async fn tell(&self, run: &Run, how: progress::End) -> Result<Next, Halt> {
         self.order(Orders::Hold);
-        let known = self.fold.read(|progress| {
-            progress.run(run.number).map(|run| (run.counts(), run.cursors().0.clone()))
-        });
+        let known =
+            self.fold.read(|progress| progress.run(run.number).map(|run| (run.counts(), run.cursors().0.clone())));
         let (counts, cursors) = known.unwrap_or_default();
         let change = match how {
             progress::End::Complete => Change::Complete { counts, cursors },
@@ -244,7 +247,11 @@ impl Keeper {
                         return Err(Halt::Closed);
                     }
                     // They are dropped one by one, when they are met.
-                    tracing::warn!(crawl = self.crew.crawl, error = chain(&error), "the tasks of a cancelled run could not be deleted at once");
+                    tracing::warn!(
+                        crawl = self.crew.crawl,
+                        error = chain(&error),
+                        "the tasks of a cancelled run could not be deleted at once"
+                    );
                 }
                 Change::Cancelled { counts }
             }
@@ -277,11 +284,7 @@ fn marker(run: u64, mark: Mark) -> Made {
 
 /// Returns what a run that is asked for would give to templates.
 pub(super) fn values_of(ask: &RunAsk, now: Timestamp) -> RunValues {
-    RunValues {
-        params: ask.params.clone(),
-        tenants: ask.tenants.clone().unwrap_or_default(),
-        ..RunValues::new(0, now)
-    }
+    RunValues { params: ask.params.clone(), tenants: ask.tenants.clone().unwrap_or_default(), ..RunValues::new(0, now) }
 }
 
 /// Returns what a run gives to templates.

@@ -43,7 +43,8 @@ pub(super) fn of_call(
     letter.attempts = task.attempt + 1;
     let mut note = |name: &str, value: String| letter.headers.push((name.to_owned(), value));
     note("resource", task.resource.clone());
-    note("request", format!("{:?} {}", request.method, request.url).replacen("Get ", "GET ", 1));
+    let method = format!("{:?}", request.method).to_uppercase();
+    note("request", format!("{method} {}", request.url));
     if !request.body.is_empty() {
         note("request-body", cut(&request.body, REQUEST_BYTES_MAX));
     }

@@ -27,9 +27,9 @@ use super::schedule::{self, Scheduled};
 use super::task::TASK_KEY;
 use super::{pull, sink, task};
 use crate::dead::DeadLetters;
+use crate::function::Trouble;
 use crate::function::forward::{self, Target};
 use crate::function::outbox::{self, Outbox, read_state};
-use crate::function::Trouble;
 use crate::node::StartError;
 use crate::schemas::Catalog;
 use crate::streams::OpenStream;
@@ -94,7 +94,8 @@ impl OpenCrawl {
         let settings = Settings { shards: 1, retention: RETENTION, retention_bytes: None };
         let name = StreamName::of_crawl(&plan.name);
         let stream = Stream::open(around.engine, around.snapshots.clone(), around.env.clone(), name, settings).await?;
-        let settings = QueueSettings { retention: weir_queue::limits::RETENTION_MAX, ..QueueSettings::default() };
+        let settings =
+            QueueSettings { retention: weir_queue::limits::RETENTION_INTERNAL_MAX, ..QueueSettings::default() };
         let queue = around.queues.ensure(QueueName::of_crawl(&plan.name), settings).await?;
         let mut forms = BTreeMap::new();
         let mut unpinned = Vec::new();
@@ -270,6 +271,8 @@ impl OpenCrawl {
     /// Ends the crawl's tasks. Calls under way may end within a moment; the others are made again at the next start.
     pub async fn stop(&self) {
         self.stop.send_replace(true);
+        // What waits for its turn is given back at once.
+        self.orders.send_replace(Orders::Hold);
         for tasks in [&self.tasks, &self.last] {
             let tasks = std::mem::take(&mut *tasks.lock().unwrap_or_else(PoisonError::into_inner));
             for task in tasks {
@@ -285,12 +288,7 @@ impl OpenCrawl {
 }
 
 /// Registers the schema of what a table takes, so that whoever reads the outbox knows it.
-async fn register(
-    plan: &CrawlPlan,
-    resource: &str,
-    schema: &Schema,
-    around: &Around<'_>,
-) -> Result<(), StartError> {
+async fn register(plan: &CrawlPlan, resource: &str, schema: &Schema, around: &Around<'_>) -> Result<(), StartError> {
     let subject = format!("crawl.{}.{resource}-value", plan.name);
     let refused = |error: weir_types::NameError| StartError::Crawl {
         crawl: plan.name.clone(),

@@ -1,6 +1,6 @@
 //! Taking tasks from the queue: as many as there are slots, each of which is a task of its own until what came of it is handed on.
 //!
-//! Invariants: [`HELD_MAX`] tasks are leased at most; the queue gives them to the groups with the least under way, so that each
+//! Invariants: [`HELD_MIN`] tasks are leased at most, or twice the account's concurrency; the queue gives them to the groups with the least under way, so that each
 //! flow has some, however long another's backlog is. A lease is renewed while its task is held. With nothing to do one
 //! receive waits, and no timer runs.
 
@@ -15,8 +15,11 @@ use super::call::Done;
 use super::crew::{Crew, Orders};
 use crate::pipeline::chain;
 
-/// Tasks that are leased at once: those under way, and those that wait for their turn.
-pub(super) const HELD_MAX: usize = 1024;
+/// Tasks that are leased at once, those under way and those that wait for their turn, where the account's concurrency does not
+/// need more.
+const HELD_MIN: usize = 1024;
+/// However large that is.
+const HELD_MAX: usize = 20_000;
 /// Tasks of one receive.
 const BATCH: usize = 512;
 /// How long a lease lasts. A start takes all leases back, so that none has to run out.
@@ -36,7 +39,8 @@ pub(super) async fn run(
     mut orders: watch::Receiver<Orders>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let slots = Arc::new(Semaphore::new(HELD_MAX));
+    let concurrency = crew.budget.status().concurrency as usize;
+    let slots = Arc::new(Semaphore::new((2 * concurrency).clamp(HELD_MIN, HELD_MAX)));
     let mut calls = JoinSet::new();
     let clean = loop {
         let now = orders.borrow_and_update().clone();

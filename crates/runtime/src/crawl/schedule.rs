@@ -70,7 +70,11 @@ pub(super) async fn run(parts: Scheduled, mut stopping: watch::Receiver<bool>) {
             }
             Ok(None) | Err(SubmitError::Closed { .. } | SubmitError::Fenced { .. }) => return,
             Err(error) => {
-                tracing::error!(crawl = parts.crawl, error = chain(&error), "a run could not be asked for, which is tried again");
+                tracing::error!(
+                    crawl = parts.crawl,
+                    error = chain(&error),
+                    "a run could not be asked for, which is tried again"
+                );
                 let wait = parts.env.jitter(pause);
                 pause = (pause * 2).min(RETRY_MAX);
                 wait
@@ -85,10 +89,7 @@ pub(super) async fn run(parts: Scheduled, mut stopping: watch::Receiver<bool>) {
 
 /// Asks for what is due, and returns how long to wait; none: for ever. `begun` is the schedule as it counts, and up to when it
 /// is dealt with.
-async fn round(
-    parts: &Scheduled,
-    begun: &mut Option<(Schedule, Timestamp)>,
-) -> Result<Option<Duration>, SubmitError> {
+async fn round(parts: &Scheduled, begun: &mut Option<(Schedule, Timestamp)>) -> Result<Option<Duration>, SubmitError> {
     if begun.is_none() {
         let seen = parts.begin().await?;
         // What a rate counts from: the last time that was asked for, or else when the schedule began.

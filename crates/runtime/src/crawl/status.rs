@@ -198,10 +198,10 @@ mod tests {
         let until = Timestamp(5);
         let waits = Waits { state: State::Running, wait: Wait::Budget { until }, retrying: 7 };
         let reasons = waits.of(10);
-        assert_eq!(reasons.iter().map(|waiting| (waiting.why, waiting.tasks)).collect::<Vec<_>>(), [
-            (Why::RetryDelay, 7),
-            (Why::Budget, 3)
-        ]);
+        assert_eq!(
+            reasons.iter().map(|waiting| (waiting.why, waiting.tasks)).collect::<Vec<_>>(),
+            [(Why::RetryDelay, 7), (Why::Budget, 3)]
+        );
         assert_eq!(waits.of(5).iter().map(|waiting| waiting.tasks).sum::<u64>(), 5);
         assert!(waits.of(0).is_empty());
         let paused = Waits { state: State::Paused, ..waits };

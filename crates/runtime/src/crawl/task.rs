@@ -91,7 +91,8 @@ mod tests {
     use super::*;
 
     fn task(tenant: &str) -> Task {
-        serde_json::from_value(serde_json::json!({ "r": 7, "s": "device", "t": tenant, "v": { "group.id": "ä/1" } })).unwrap()
+        serde_json::from_value(serde_json::json!({ "r": 7, "s": "device", "t": tenant, "v": { "group.id": "ä/1" } }))
+            .unwrap()
     }
 
     #[test]

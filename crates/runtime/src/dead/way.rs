@@ -6,6 +6,8 @@
 //! function/NAME | a record of a stream, Avro       | `_redrive-function-NAME`, which that function alone reads
 //! function/NAME | a message (source queue/...)     | its queue
 //! queue/NAME    | a message                        | its queue
+//! crawl/NAME    | a task (source queue/...)        | the crawl's queue
+//! crawl/NAME    | an item, JSON                    | nowhere: the vendor is asked for it again by the next run
 //! stream/NAME   | messages that came to the door   | the stream, as if they came now
 //! table/NAME    | a row that a rule refused, JSON  | nowhere: it is what was made of a record, and no record
 //! files/NAME    | a file or a row of one           | nowhere: the file is what is taken again
@@ -129,6 +131,13 @@ pub(super) fn way_of(letter: &LetterRow) -> Result<Way, String> {
     if letter.target.starts_with("files/") {
         let told =
             "it is of a file that was read: mend the file and put it there again, which reads all of it once more";
+        return Err(told.to_owned());
+    }
+    if letter.target.starts_with("crawl/") {
+        if letter.source.starts_with("queue/") {
+            return letter.source.parse();
+        }
+        let told = "it is of what an answer held: mend the crawl's schema or its resources, and the next run asks the vendor again";
         return Err(told.to_owned());
     }
     let way: Way = letter.target.parse()?;

@@ -22,9 +22,9 @@ use weir_schema::Extractor;
 use weir_stream::{CheckpointCommand, Checkpoints, ProducerError, Record, Route, Stream, WriteError};
 use weir_types::{ProducerId, SequenceNumber, ShardId, Timestamp};
 
+use super::Trouble;
 use super::failure::{self, Failure};
 use super::outbox::{FAILURE_KEY, LETTER_KEY};
-use super::Trouble;
 use crate::pipeline::chain;
 use crate::streams::OpenStream;
 

@@ -7,10 +7,10 @@ use weir_lambda::{Answer, DeployError, Handler, Invocation, InvokeError};
 use weir_queue::{Message, MessageId, SendError};
 use weir_types::FunctionName;
 
-use super::{OpenFunction, apis};
 use super::handler::Unfit;
 use super::open::{EVENTS, spec};
 use super::outbox::{Finished, Progress};
+use super::{OpenFunction, apis};
 use crate::node::Node;
 
 /// What came of an invocation.

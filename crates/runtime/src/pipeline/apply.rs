@@ -241,12 +241,9 @@ impl Applier {
         let parts = self.parts.clone();
         let appended = match (&parts.aside, into, &by) {
             (Some(aside), Into::Aside, _) => self.append_to(&aside.table, &rows, &seen).await?,
-            (Some(aside), Into::Between, By::Reader(index)) => {
-                self.append_between(aside, *index, &rows, next).await?
-            }
+            (Some(aside), Into::Between, By::Reader(index)) => self.append_between(aside, *index, &rows, next).await?,
             (Some(_), Into::Marker(_), _) => Appended::default(),
-            // What is redriven is few, and nothing else makes the table commit.
-            (Some(_), ..) => self.append_now(&rows, &seen).await?,
+            (Some(_), ..) => self.append_to(&parts.table, &rows, &seen).await?,
             (None, ..) => self.append(&rows, &seen, on_repeat).await?,
         };
         counts.added = appended.added;
@@ -259,8 +256,13 @@ impl Applier {
             let page = CoveredPage { from: from.0, to: next.0, hour, counts };
             parts.covered_of(into).push(seen[0].0.as_str(), page);
         }
-        if let (Some(aside), Into::Marker(marker), By::Reader(index)) = (&parts.aside, into, &by) {
-            self.mark(aside, *index, marker, next).await?;
+        match (&parts.aside, into, &by) {
+            (Some(aside), Into::Marker(marker), By::Reader(index)) => {
+                self.mark(aside, *index, marker, next).await?;
+            }
+            // What is redriven is few, and nothing else makes the table commit.
+            (Some(_), Into::Table, _) => self.commit_table().await?,
+            _ => {}
         }
         self.park(self.letters_of(&rows, &appended.refused)).await;
         match by {

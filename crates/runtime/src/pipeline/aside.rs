@@ -86,8 +86,7 @@ pub(super) fn taken(source: &SourceShard) -> SourceId {
 
 impl Aside {
     pub fn new(table: Arc<Table>, whole: Whole, covered: Arc<Covered>) -> Self {
-        let aside =
-            Self { table, whole, covered, under_way: AtomicBool::new(false), note: Mutex::new(None) };
+        let aside = Self { table, whole, covered, under_way: AtomicBool::new(false), note: Mutex::new(None) };
         let within = aside.run().is_some();
         aside.set_under_way(within);
         aside

@@ -151,6 +151,9 @@ async fn mark(node: &Node, run: u64, mark: Mark) {
 
 /// Appends devices, among records that are nobody's rows.
 async fn items(node: &Node, run: u64, ids: std::ops::Range<u64>) {
+    if ids.is_empty() {
+        return;
+    }
     let (stream, fingerprint) = stream_of(node);
     let mut lot = Lot::default();
     for id in ids {

@@ -29,7 +29,8 @@ impl Applier {
             if taken >= next.0 {
                 appended.repeats = rows.num_rows() as u64;
             } else {
-                appended = self.append_now(rows, &[(place, next.0)]).await?;
+                appended = self.append_to(&parts.table, rows, &[(place, next.0)]).await?;
+                self.commit_table().await?;
             }
         }
         let nothing = RecordBatch::new_empty(parts.columns.clone());
@@ -37,14 +38,16 @@ impl Applier {
         Ok(appended)
     }
 
-    /// Appends to the table itself and commits.
-    pub(super) async fn append_now(&mut self, rows: &RecordBatch, seen: &[(SourceId, u64)]) -> Result<Appended, Over> {
+    /// Commits the table itself.
+    pub(super) async fn commit_table(&mut self) -> Result<(), Over> {
         let table = self.parts.table.clone();
-        let appended = self.append_to(&table, rows, seen).await?;
-        self.until_done("commit rows that belong to no run", || async { table.commit().await?;
-            Ok(()) }).await?;
+        self.until_done("commit rows that belong to no run", || async {
+            table.commit().await?;
+            Ok(())
+        })
+        .await?;
         self.told_commit();
-        Ok(appended)
+        Ok(())
     }
 
     /// Does what a marker says, durably.
@@ -59,8 +62,11 @@ impl Applier {
         let parts = self.parts.clone();
         let (table, source) = (&parts.table, &parts.sources[index]);
         let gathered = &aside.table;
-        self.until_done("commit the rows of a run", || async { gathered.commit().await?;
-            Ok(()) }).await?;
+        self.until_done("commit the rows of a run", || async {
+            gathered.commit().await?;
+            Ok(())
+        })
+        .await?;
         let rows = gathered.stats().rows;
         match marker.mark {
             Mark::Started if rows > 0 => {

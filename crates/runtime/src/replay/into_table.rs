@@ -22,7 +22,7 @@ use super::pace::Pace;
 use super::replaying::{Context, End, Waited};
 use super::source::Read;
 use super::times;
-use crate::pipeline::{Into, By, Made, OnRepeat, Parts, Prepared, Preparer, SourceShard, Told, Work, chain};
+use crate::pipeline::{By, Into, Made, OnRepeat, Parts, Prepared, Preparer, SourceShard, Told, Work, chain};
 
 /// What one page asks for, in bytes: as the pipeline's own reader.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;

@@ -46,10 +46,7 @@ impl Place {
         let env = Env::system();
         let started = env.elapsed();
         loop {
-            let plan = weir_config::load(self.config.path(), &Inputs::default());
-            let plan =
-                plan.unwrap_or_else(|found| panic!("{}", found.iter().map(|one| one.render()).collect::<String>()));
-            match Node::start(plan, &self.data(), env.clone(), options.clone()).await {
+            match Node::start(self.plan(), &self.data(), env.clone(), options.clone()).await {
                 Ok(node) => return node,
                 Err(error) if env.elapsed() - started < PATIENCE && error.to_string().contains("in use") => {
                     tokio::task::yield_now().await;
@@ -57,6 +54,12 @@ impl Place {
                 Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error)),
             }
         }
+    }
+
+    /// Reads the configuration.
+    pub fn plan(&self) -> weir_config::Plan {
+        let plan = weir_config::load(self.config.path(), &Inputs::default());
+        plan.unwrap_or_else(|found| panic!("{}", found.iter().map(|one| one.render()).collect::<String>()))
     }
 
     fn data(&self) -> std::path::PathBuf {

@@ -29,7 +29,9 @@ async fn open_both(store: Arc<dyn ObjectStore>, env: &Env) -> (Table, Arc<Table>
 /// The rows of a run: some days, some flights, told apart by their distance.
 fn rows_of_run(run: u64, count: usize) -> Vec<Row> {
     let mut rows: Vec<Row> = (0..count)
-        .map(|n| row("UA", n as i32, START + (n as i64 % 3) * DAY + (run as i64 % 2) * DAY, run as i64 * 1000 + n as i64))
+        .map(|n| {
+            row("UA", n as i32, START + (n as i64 % 3) * DAY + (run as i64 % 2) * DAY, run as i64 * 1000 + n as i64)
+        })
         .collect();
     rows.sort();
     rows
@@ -221,6 +223,29 @@ async fn a_compaction_and_a_swap_in_any_order_leave_the_new_rows() {
     }
 }
 
+#[tokio::test]
+async fn what_is_gathered_may_be_merged_while_it_is_taken_over() {
+    for tried in 1..=20 {
+        // The store's times are the machine's.
+        let (store, env) = (memory(), Env::system());
+        let (table, aside) = open_both(store.clone(), &env).await;
+        let rows = rows_of_run(1, 40);
+        for (n, rows) in rows.chunks(2).enumerate() {
+            aside.append(batch(rows), &[(source(), n as u64 + 1)]).await.unwrap();
+            aside.commit().await.unwrap();
+        }
+        let merge = async {
+            while aside.merge().await.unwrap().files_in > 0 {}
+            table.vacuum(Duration::ZERO).await.unwrap();
+        };
+        let (taken, ()) = tokio::join!(table.take_over(How::Instead, (run(), 1)), merge);
+        taken.unwrap();
+        aside.clear(&[(source(), 100)]).await.unwrap();
+        table.vacuum(Duration::ZERO).await.unwrap();
+        assert_eq!(rows_in(&table.view(), store.as_ref()).await, rows, "time {tried}");
+    }
+}
+
 /// Adds up what it is told.
 #[derive(Default)]
 struct Sums(Mutex<(u64, Tally)>);
@@ -291,7 +316,9 @@ async fn work(table: &Table, aside: &Table, feed: &[Said], dice: &mut Dice) -> R
             .iter()
             .take(1 + dice.below(12) as usize)
             .map_while(|said| match said {
-                Said::Row(number, n) => Some(rows_of_run(*number, n + 1)[..].iter().max_by_key(|row| row.distance)?.clone()),
+                Said::Row(number, n) => {
+                    Some(rows_of_run(*number, n + 1)[..].iter().max_by_key(|row| row.distance)?.clone())
+                }
                 _ => None,
             })
             .collect();

@@ -43,7 +43,8 @@ pub(super) fn read(block: &Attributes<'_>, around: &Around<'_>, report: &mut Rep
         }
         let variable = |name: &str| name.to_ascii_uppercase().replace('-', "_");
         if let Some(other) = apis.iter().find(|known| variable(known.as_str()) == variable(name)) {
-            let message = format!("`api.{name}` and `api.{other}` have one variable: `WEIR_API_{}_URL`", variable(name));
+            let message =
+                format!("`api.{name}` and `api.{other}` have one variable: `WEIR_API_{}_URL`", variable(name));
             report.push(Diagnostic::error(message).at(place).hint("rename one of the two"));
             continue;
         }

@@ -300,7 +300,13 @@ fn samples(shape: Shape, alike: f64, seed: u64, weather: Weather, history: &[Run
             _ => shape.rate,
         };
         let allowance = Between::exactly(allowed);
-        let supply = Supply { allowance: &allowance, retry_delay: RETRY_DELAY, in_flight, company: Company::Alone, vendor: Vendor::Up };
+        let supply = Supply {
+            allowance: &allowance,
+            retry_delay: RETRY_DELAY,
+            in_flight,
+            company: Company::Alone,
+            vendor: Vendor::Up,
+        };
         let run = progress.run(1).unwrap();
         let estimate = Estimator { prior: &prior, supply, now: Timestamp(now) }.run(run);
         samples.push(Sample {

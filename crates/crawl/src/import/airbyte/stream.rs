@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::paging::json_path;
 use super::{Import, Scope};
-use crate::import::hcl::{Block, Expr};
-use crate::import::out::{Resource, legal, parents};
+use crate::import::hcl::{Block, Expr, Piece};
+use crate::import::out::{Resource, absolute, legal, parents};
 use crate::import::reader::{Reader, join};
 
 const IN_CODE: &str = "write it as SQL of a function behind the table's stream";
@@ -66,7 +66,7 @@ impl Import {
         let mut above = Vec::new();
         block.attributes.iter().for_each(|(_, value)| parents(value, &mut above));
         let table = listed.contains(&written).then(|| name.clone());
-        self.out.resources.push(Resource { name, block, table, parents: above });
+        self.out.resources.push(Resource { name, block, table, parents: above, place });
     }
 
     fn retriever(&mut self, retriever: &Reader<'_>, around: &Map<String, Value>, scope: &Scope, block: &mut Block) {
@@ -140,7 +140,7 @@ impl Import {
         requester.finish(&mut self.out.unsupported);
     }
 
-    /// Puts the first base into the `api`; others become whole addresses.
+    /// Puts the first base into the `api`; behind others, paths are whole addresses for now.
     fn address(
         &mut self,
         base: &str,
@@ -157,17 +157,14 @@ impl Import {
             let url = self.text(base, &requester.at("url_base"), &Scope::default(), parameters).expr;
             self.out.api.attributes.insert(0, ("base_url".to_owned(), url));
         }
-        let known = self.base.as_deref().unwrap_or_default();
-        let whole = if known == base {
-            format!("/{path}")
-        } else if let Some(below) = base.strip_prefix(known).filter(|below| below.starts_with('/')) {
-            format!("{below}/{path}")
-        } else {
-            let hint = "on another host it needs an `api` and a `crawl` of its own";
-            self.out.refuse(requester.at("url_base"), format!("a second address, `{base}`"), hint);
-            format!("{base}/{path}")
-        };
-        let path = self.template(whole.trim_end_matches('/'), &requester.at("path"), scope, parameters);
+        let whole = if self.base.as_deref() == Some(base) { path.to_owned() } else { format!("{base}/{path}") };
+        let mut path = self.template(whole.trim_end_matches('/'), &requester.at("path"), scope, parameters);
+        if let Expr::Text(pieces) = &mut path.expr {
+            match pieces.first_mut() {
+                Some(Piece::Literal(text)) => *text = absolute(text),
+                _ => pieces.insert(0, Piece::Literal("/".to_owned())),
+            }
+        }
         if path.secret {
             self.out.refuse(requester.at("path"), "a secret in a path", "secrets are the `api`'s");
         }
@@ -237,8 +234,7 @@ impl Import {
     }
 
     /// A secret parameter is the `api`'s key.
-    fn key_param(&mut self, key: &str, parts: &[crate::import::hcl::Piece], place: &str) {
-        use crate::import::hcl::Piece;
+    fn key_param(&mut self, key: &str, parts: &[Piece], place: &str) {
         let auth = match parts {
             [Piece::Expression(secret)] => {
                 Expr::Call("api_key", vec![Expr::text(key), Expr::raw(secret), Expr::text("query")])

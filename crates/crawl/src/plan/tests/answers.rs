@@ -35,13 +35,14 @@ fn selecting() -> Resource {
 #[test]
 fn statuses_mean_what_http_says() {
     let ok = br#"{"items": [1]}"#;
-    let table: [(u16, Headers, &str); 24] = [
+    let table: [(u16, Headers, &str); 25] = [
         (200, &[], "data 1"),
         (201, &[], "data 1"),
         (202, &[], "retry: status 202"),
         (204, &[], "data 0"),
         (206, &[], "data 1"),
         (301, &[], "dead: status 301"),
+        (302, &[("location", "https://sso.example/")], "dead: status 302: it leads to `https://sso.example/`, and"),
         (400, &[], "dead: status 400"),
         (401, &[], "dead: status 401"),
         (403, &[], "dead: status 403"),
@@ -142,7 +143,7 @@ fn response_actions_come_first() {
     };
     let table: [(u16, &[u8], &str); 7] = [
         (200, br#"{"items": [1]}"#, "data 1"),
-        (200, br#"{"items": ["not yet"]}"#, "retry: status 200 is `retry` by the resource's `response_actions`"),
+        (200, br#"{"items": ["not yet"]}"#, "retry: status 200 is `retry` by the resource's `response_action`"),
         (200, br#"{"items": ["quota"]}"#, "throttled: status 200 is `throttle`"),
         (400, b"quota", "throttled: status 400 is `throttle`"),
         (404, b"gone", "ignored 404"),

@@ -62,7 +62,7 @@ fn each_mistake_is_refused_at_its_attribute() {
         ("incremental", |r| r.incremental = Some(Incremental { start_param: None, ..incremental("a", json!(0)) })),
         ("attempts", |r| r.attempts = 0),
         ("pages_max", |r| r.pages_max = 0),
-        ("response_actions", |r| {
+        ("response_action", |r| {
             r.response_actions = vec![ResponseAction { status_code: None, content: None, action: Action::Ignore }];
         }),
     ];
@@ -149,8 +149,8 @@ fn tenants_are_checked() {
         ..Crawl::new("test", resources)
     };
     let attributes = |crawl: &Crawl| errors(crawl).iter().map(|error| error.attribute).collect::<Vec<_>>();
-    assert_eq!(attributes(&of(vec![tenant("a", 0, &[])], None, fleet())), ["tenants"]);
-    assert_eq!(attributes(&of(vec![tenant("a", 1, &[]), tenant("a", 1, &[])], None, fleet())), ["tenants"]);
+    assert_eq!(attributes(&of(vec![tenant("a", 0, &[])], None, fleet())), ["tenant"]);
+    assert_eq!(attributes(&of(vec![tenant("a", 1, &[]), tenant("a", 1, &[])], None, fleet())), ["tenant"]);
     assert_eq!(attributes(&of(vec![], Some("{resources.grop.id}"), fleet())), ["tenant"]);
     assert_eq!(attributes(&of(vec![], Some("everyone"), fleet())), ["tenant"]);
     assert_eq!(attributes(&of(vec![], Some("{resources.group.customer}"), fleet())), [] as [&str; 0]);
@@ -175,6 +175,16 @@ fn the_tree_stands_in_the_order_of_calls() {
         shape,
         [("group", None, 0), ("device", Some("group"), 1), ("reading", Some("device"), 2), ("alarm", None, 0)]
     );
+    let dashed = Resource {
+        include_from_parent: vec!["site.id".to_owned(), "x-y".to_owned()],
+        ..Resource::new("b", "/{resources.data-group.id}")
+    };
+    let columns =
+        plan_of(vec![Resource::new("data-group", "/a"), dashed.clone()]).outputs().nth(1).unwrap().from_parent.clone();
+    assert_eq!(columns, ["_data_group_site_id", "_data_group_x_y"]);
+    let twice = Resource { include_from_parent: vec!["x-y".to_owned(), "x_y".to_owned()], ..dashed };
+    let crawl = Crawl::new("test", vec![Resource::new("data-group", "/a"), twice]);
+    assert_eq!(errors(&crawl)[0].attribute, "include_from_parent");
     let output = plan.outputs().find(|output| output.resource == "reading").unwrap();
     assert_eq!(output.from_parent, ["_device_id", "_device__group_name"]);
 }

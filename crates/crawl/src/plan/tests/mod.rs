@@ -5,6 +5,7 @@ mod hostile;
 mod items;
 mod lists;
 mod requests;
+mod whole;
 
 use std::time::Duration;
 

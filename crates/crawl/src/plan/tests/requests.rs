@@ -128,6 +128,24 @@ fn links_of_the_vendor_stay_at_home() {
 }
 
 #[test]
+fn a_key_that_the_vendor_repeats_in_its_links_is_not_kept() {
+    let auth = crate::spec::Auth::ApiKey {
+        name: "key".to_owned(),
+        key: weir_types::Secret::new("s3cret"),
+        location: crate::spec::KeyLocation::Query,
+    };
+    let client = Client { auth, ..client() };
+    let plan = Plan::compile(&client, &Crawl::new("test", vec![Resource::new("a", "/a")])).unwrap();
+    let next = |link: &str| {
+        let body = json!({"items": [1], "next": link});
+        let page = page(&plan, &root(&plan), &body);
+        serde_json::to_string(&page.next).unwrap()
+    };
+    assert!(next("/v1/a?page=2&key=s3cret").contains("https://vendor.example/v1/a?page=2\""));
+    assert!(!next("/v1/b?key=s3cret").contains("key"));
+}
+
+#[test]
 fn a_whole_path_may_be_a_link_below_the_base() {
     let detail = Resource::new("detail", "{resources.list.url}");
     let plan = plan_of(vec![Resource::new("list", "/things"), detail]);

@@ -36,7 +36,10 @@ async fn a_queue_is_after_a_restart_what_it_was() {
 async fn leases_that_are_taken_back_wait_for_no_clock_and_stay_counted() {
     let world = World::new("orders");
     let queue = world.open().await;
-    queue.send((0..20_100).map(|index| grouped(&format!("g{}", index % 7), format!("{index}"))).collect()).await.unwrap();
+    queue
+        .send((0..20_100).map(|index| grouped(&format!("g{}", index % 7), format!("{index}"))).collect())
+        .await
+        .unwrap();
     for _ in 0..3 {
         queue.receive(Receive { hidden_for: HIDDEN_MAX, ..now(10_000) }).await.unwrap();
     }

@@ -1,6 +1,6 @@
 //! How many answers one core reads, and how many requests it makes, in a second. Prints one JSON object.
 //!
-//!     cargo run --release -p weir-crawl --example crawl_bench
+//!     cargo run --release -p weir-crawl --example answers_bench
 
 #![allow(clippy::print_stdout, missing_docs)]
 
