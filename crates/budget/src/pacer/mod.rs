@@ -344,6 +344,8 @@ impl Pacer {
 
     /// The pacer's part of a status.
     pub fn status(&mut self, now: Now) -> Status {
+        // The hours may have changed since somebody asked last.
+        let _ = self.rates.poll(&self.settings, now);
         let configured = self.rates.configured(&self.settings);
         let (soft, source) = self.soft_pace(now.elapsed);
         let pace = soft.min(configured);

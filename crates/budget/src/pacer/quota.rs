@@ -41,13 +41,7 @@ impl Allowance {
             Some(period) if period.holds(wall) => period,
             _ => {
                 let period = calendar::period(&self.quota, wall);
-                *self = Self {
-                    period: Some(period),
-                    left: 0,
-                    asked: false,
-                    exhausted: false,
-                    ..std::mem::replace(self, Self::new(self.quota, BTreeMap::new()))
-                };
+                (self.period, self.left, self.asked, self.exhausted) = (Some(period), 0, false, false);
                 period
             }
         }
