@@ -8,7 +8,11 @@ use super::{RunStatus, StepStatus, Waiting};
 /// Returns a span as people say it, to two digits or so: `8 s`, `4 min`, `1 h 20 min`, `3 d 4 h`.
 pub fn span_in_words(span: Duration) -> String {
     let seconds = span.as_secs_f64().round() as u64;
-    let (minutes, hours, days) = ((seconds + 30) / 60, (seconds + 1_800) / 3_600, (seconds + 43_200) / 86_400);
+    let (minutes, hours, days) = (
+        seconds.saturating_add(30) / 60,
+        seconds.saturating_add(1_800) / 3_600,
+        seconds.saturating_add(43_200) / 86_400,
+    );
     match seconds {
         0..=99 => format!("{seconds} s"),
         100..=5_939 => format!("{minutes} min"),
