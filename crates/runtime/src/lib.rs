@@ -41,8 +41,7 @@ mod upkeep;
 
 pub use archive::{ArchiveError, ArchiveStatus};
 pub use crawl::{
-    CallError, CrawlError, Crawls, INFER_CALLS_MAX, InferError, Inferred, InferredSchema, MakeTransport, RunAsk,
-    Transports, infer as infer_schemas,
+    CALLS_MAX as INFER_CALLS_MAX, CallError, CrawlError, Crawls, InferError, Inferred, MakeTransport, RunAsk, Transports, infer,
 };
 pub use dead::{
     ActError, Acted, Batch, Cause, Cursor, CursorError, DeadLetterError, Edit, EditError, Filter, FilterError,

@@ -200,6 +200,9 @@ async fn a_run_brings_every_leaf_once_and_ends() {
     let next = start(&node).await;
     assert_eq!((over(&node, next).await, next), (State::Complete, run + 1));
     assert_eq!(rows(&node).await, (2 * vendor.leaves(), vendor.leaves()));
+    let known = ask(&node, "select run, state, asked_by, calls, items from weir.crawls where crawl = 'fleet' order by run").await;
+    let row = |run: u64| json!({ "run": run, "state": "complete", "asked_by": "hand", "calls": 56, "items": 110 });
+    assert_eq!(known, [row(run), row(next)]);
     node.close().await.unwrap();
 }
 
@@ -430,14 +433,13 @@ async fn schemas_are_inferred_by_a_few_calls() {
     let plan = place.plan();
     let (api, crawl) = (plan.apis.values().next().unwrap(), plan.crawls.values().next().unwrap());
     let transports = options(&vendor).transports;
-    let inferred = weir_runtime::infer_schemas(api, crawl, &transports, &Env::system()).await.unwrap();
-    assert!(inferred.calls <= weir_runtime::INFER_CALLS_MAX && vendor.calls() == inferred.calls as u64);
-    let reading = &inferred.schemas["reading"];
-    let schema: Value = serde_json::from_str(&reading.schema).unwrap();
-    let names: Vec<&str> =
-        schema["fields"].as_array().unwrap().iter().map(|field| field["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["id", "more", "value"]);
-    assert!(inferred.schemas.len() == 1 && inferred.without.is_empty(), "{inferred:?}");
+    let inferred = weir_runtime::infer(crawl, api, &transports, &Env::system()).await.unwrap();
+    assert!(vendor.calls() <= weir_runtime::INFER_CALLS_MAX);
+    let [reading] = &inferred[..] else { panic!("{inferred:?}") };
+    let schema: Value = serde_json::from_str(&reading.text).unwrap();
+    let fields = schema["fields"].as_array().unwrap();
+    let names: Vec<&str> = fields.iter().map(|field| field["name"].as_str().unwrap()).collect();
+    assert_eq!((reading.resource.as_str(), names), ("reading", vec!["id", "more", "value"]));
     // Without a schema the crawl does not run, and says what to do.
     let node = place.start_with(options(&vendor)).await;
     let refused = node.crawls().start("fleet", RunAsk::default()).await.unwrap_err().to_string();
