@@ -95,9 +95,8 @@ pub async fn infer(
     let refused = |reason: String| InferError::Crawl { crawl: crawl.name.clone(), reason };
     let plan = Plan::compile(&api.client, &crawl.spec)
         .map_err(|errors| refused(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
-    let transport = transports
-        .open(api, env)
-        .map_err(|source| InferError::Http { api: api.name.to_string(), source })?;
+    let transport =
+        transports.open(api, env).map_err(|source| InferError::Http { api: api.name.to_string(), source })?;
     // What is learned in so few calls is not kept, and so is what is used of a quota: the log ends with this.
     let log = MemoryEngine::new(env.clone()).log(&LogName::machine("budgets")).await;
     let log = log.map_err(|error| refused(error.to_string()))?;
