@@ -10,9 +10,9 @@ use tokio::net::TcpListener;
 use weir_env::Env;
 
 use crate::check::{self, VarArgs};
+use crate::crawl::infer;
 use crate::exit::Exit;
 use crate::telemetry::{self, LogFormat};
-use crate::crawl::infer;
 use crate::{output, serve};
 
 /// How long each crawl's schema may take to be inferred, where none is pinned yet.

@@ -41,7 +41,8 @@ mod upkeep;
 
 pub use archive::{ArchiveError, ArchiveStatus};
 pub use crawl::{
-    CALLS_MAX as INFER_CALLS_MAX, CallError, CrawlError, Crawls, InferError, Inferred, MakeTransport, RunAsk, Transports, infer,
+    CallError, CrawlError, Crawls, INFER_CALLS_MAX, InferError, Inferred, InferredSchema, MakeTransport, RunAsk,
+    Transports, infer as infer_schemas,
 };
 pub use dead::{
     ActError, Acted, Batch, Cause, Cursor, CursorError, DeadLetterError, Edit, EditError, Filter, FilterError,

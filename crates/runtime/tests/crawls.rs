@@ -435,13 +435,14 @@ async fn schemas_are_inferred_by_a_few_calls() {
     let plan = place.plan();
     let (api, crawl) = (plan.apis.values().next().unwrap(), plan.crawls.values().next().unwrap());
     let transports = options(&vendor).transports;
-    let inferred = weir_runtime::infer(crawl, api, &transports, &Env::system()).await.unwrap();
-    assert!(vendor.calls() <= weir_runtime::INFER_CALLS_MAX);
-    let [reading] = &inferred[..] else { panic!("{inferred:?}") };
-    let schema: Value = serde_json::from_str(&reading.text).unwrap();
+    let inferred = weir_runtime::infer_schemas(api, crawl, &transports, &Env::system()).await.unwrap();
+    assert!(vendor.calls() <= weir_runtime::INFER_CALLS_MAX as u64, "{} calls", vendor.calls());
+    assert!(inferred.without.is_empty(), "{:?}", inferred.without);
+    let reading = &inferred.schemas["reading"];
+    let schema: Value = serde_json::from_str(&reading.schema).unwrap();
     let fields = schema["fields"].as_array().unwrap();
     let names: Vec<&str> = fields.iter().map(|field| field["name"].as_str().unwrap()).collect();
-    assert_eq!((reading.resource.as_str(), names), ("reading", vec!["id", "more", "value"]));
+    assert_eq!(names, ["id", "more", "value"]);
     // Without a schema the crawl does not run, and says what to do.
     let node = place.start_with(options(&vendor)).await;
     let refused = node.crawls().start("fleet", RunAsk::default()).await.unwrap_err().to_string();

@@ -241,9 +241,9 @@ fn crawls(page: &mut Page, crawls: &[CrawlStatus]) {
     page.metric("weir_crawl_standing_still", "gauge", "1 while the crawl can't run.", values);
     let of_steps = |pick: fn(&StepStatus) -> u64| {
         running.iter().flat_map(move |(crawl, run)| {
-            run.steps.iter().map(move |step| {
-                (format!("{{crawl=\"{crawl}\",resource=\"{}\"}}", step.resource), pick(step))
-            })
+            run.steps
+                .iter()
+                .map(move |step| (format!("{{crawl=\"{crawl}\",resource=\"{}\"}}", step.resource), pick(step)))
         })
     };
     let help = "Tasks of the run that ended well.";

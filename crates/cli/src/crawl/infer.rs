@@ -2,6 +2,7 @@
 //!
 //! Needs no server. A file that is there is a person's: it is compared, and written anew only if asked to.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use anyhow::{Context, anyhow, bail};
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 use weir_config::Plan;
+use weir_crawl::infer::Seen;
 use weir_env::Env;
-use weir_runtime::{Inferred, Transports};
+use weir_runtime::Transports;
 use weir_types::CrawlName;
 
 use crate::check::{self, VarArgs};
@@ -61,6 +63,22 @@ impl FolderArgs {
     }
 }
 
+/// A schema that was inferred, and the file that it is to be pinned in.
+struct Inferred {
+    resource: String,
+    path: PathBuf,
+    text: String,
+    items: u64,
+    seen: Vec<Seen>,
+}
+
+/// What a few calls showed.
+struct Found {
+    schemas: Vec<Inferred>,
+    /// Resources without a schema, and why.
+    without: Vec<(String, String)>,
+}
+
 /// What became of a schema's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -75,7 +93,7 @@ impl Infer {
         let Some(plan) = self.folder.load() else { return Ok(Exit::Configuration) };
         let name = known(&plan, &self.crawl)?;
         let env = Env::system();
-        let inferred = client::block_on(async {
+        let Found { schemas: inferred, without } = client::block_on(async {
             let looking = look(&plan, &name, &env);
             match env.within(self.within, looking).await {
                 Some(inferred) => inferred,
@@ -85,7 +103,7 @@ impl Infer {
                 )),
             }
         })?;
-        if inferred.is_empty() {
+        if inferred.is_empty() && without.is_empty() {
             bail!("crawl {name} fills no table: streams have schemas of their own");
         }
         let mut fates = Vec::new();
@@ -105,13 +123,17 @@ impl Infer {
             }
         }
         if self.json {
-            output::data(&format!("{}\n", json!({ "crawl": name, "schemas": shown })))?;
+            let without: BTreeMap<_, _> = without.iter().cloned().collect();
+            output::data(&format!("{}\n", json!({ "crawl": name, "schemas": shown, "without": without })))?;
+        }
+        for (resource, why) in &without {
+            output::note(&format!("no schema of `{resource}`: {why}"));
         }
         if fates.contains(&Fate::Differs) {
             output::note("a file that is there was not touched: mend it, or write it anew with --force");
             return Ok(Exit::Failed);
         }
-        Ok(Exit::Done)
+        Ok(if without.is_empty() { Exit::Done } else { Exit::Failed })
     }
 }
 
@@ -126,10 +148,17 @@ pub(super) fn known(plan: &Plan, crawl: &str) -> anyhow::Result<CrawlName> {
 }
 
 /// Makes a few calls.
-async fn look(plan: &Plan, name: &CrawlName, env: &Env) -> anyhow::Result<Vec<Inferred>> {
+async fn look(plan: &Plan, name: &CrawlName, env: &Env) -> anyhow::Result<Found> {
     let crawl = &plan.crawls[name];
     let api = plan.apis.get(&crawl.api).context("the plan was checked: the crawl's api is there")?;
-    Ok(weir_runtime::infer(crawl, api, &Transports::http(), env).await?)
+    let mut inferred = weir_runtime::infer_schemas(api, crawl, &Transports::http(), env).await?;
+    let outputs =
+        crawl.outputs.iter().filter_map(|output| Some((output.resource.clone(), output.schema_path.clone()?)));
+    let schemas = outputs.filter_map(|(resource, path)| {
+        let schema = inferred.schemas.remove(&resource)?;
+        Some(Inferred { resource, path, text: schema.schema, items: schema.items, seen: schema.seen })
+    });
+    Ok(Found { schemas: schemas.collect(), without: inferred.without.into_iter().collect() })
 }
 
 /// Looks at the crawls whose schemas are not pinned yet, writes their files, and says so. What can't be inferred within the
@@ -140,8 +169,8 @@ pub async fn pin_missing(plan: &Plan, env: &Env, within: Duration) -> bool {
         if crawl.outputs.iter().all(|output| output.schema.is_some()) {
             continue;
         }
-        let inferred = match env.within(within, look(plan, name, env)).await {
-            Some(Ok(inferred)) => inferred,
+        let Found { schemas, without } = match env.within(within, look(plan, name, env)).await {
+            Some(Ok(found)) => found,
             Some(Err(error)) => {
                 output::note(&format!("crawl {name} does not run yet: its schema could not be inferred"));
                 output::error(&error);
@@ -155,7 +184,10 @@ pub async fn pin_missing(plan: &Plan, env: &Env, within: Duration) -> bool {
                 continue;
             }
         };
-        for schema in &inferred {
+        for (resource, why) in &without {
+            output::note(&format!("crawl {name} does not run yet: no schema of its `{resource}`: {why}"));
+        }
+        for schema in &schemas {
             // What is there is a person's.
             if schema.path.exists() {
                 continue;
@@ -164,7 +196,10 @@ pub async fn pin_missing(plan: &Plan, env: &Env, within: Duration) -> bool {
                 Ok(()) => {
                     wrote = true;
                     let path = schema.path.display();
-                    output::note(&format!("the schema of {name}'s `{}` is pinned in {path}: review it", schema.resource));
+                    output::note(&format!(
+                        "the schema of {name}'s `{}` is pinned in {path}: review it",
+                        schema.resource
+                    ));
                 }
                 Err(error) => output::error(&error),
             }
@@ -219,7 +254,9 @@ fn changes(old: &str, new: &str) -> Vec<String> {
             Some(_) => {}
         }
     }
-    changes.extend(new.iter().filter(|(name, _)| find(&old, name).is_none()).map(|(name, kind)| format!("+ {name}: {kind}")));
+    changes.extend(
+        new.iter().filter(|(name, _)| find(&old, name).is_none()).map(|(name, kind)| format!("+ {name}: {kind}")),
+    );
     changes
 }
 
@@ -231,7 +268,6 @@ fn as_json(schema: &Inferred, fate: Fate, changes: &[String]) -> Value {
         "fate": match fate { Fate::Written => "written", Fate::Unchanged => "unchanged", Fate::Differs => "differs" },
         "changes": changes,
         "fields": schema.seen.iter().map(|seen| json!({ "path": seen.path, "becomes": seen.becomes })).collect::<Vec<_>>(),
-        "left_out": schema.left_out,
     })
 }
 
@@ -253,9 +289,6 @@ fn told(schema: &Inferred, fate: Fate, changes: &[String]) -> String {
     }
     for change in changes {
         out.push_str(&format!("  {change}\n"));
-    }
-    for field in &schema.left_out {
-        out.push_str(&format!("  left out: {field}\n"));
     }
     out
 }

@@ -196,7 +196,13 @@ impl Common {
         }
         let count = |pick: u64| output::count(pick);
         let rows = run.counts.iter().map(|(resource, counts)| {
-            vec![resource.clone(), count(counts.calls()), count(counts.items), count(counts.dead), count(counts.retried)]
+            vec![
+                resource.clone(),
+                count(counts.calls()),
+                count(counts.items),
+                count(counts.dead),
+                count(counts.retried),
+            ]
         });
         let table = output::table(&["resource", "calls", "items", "dead letters", "retried"], rows);
         output::data(&format!("{table}\n{}\n", show::over(run)))

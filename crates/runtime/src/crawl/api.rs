@@ -374,6 +374,7 @@ fn signal(answer: &Result<Answer, TransportError>, now: Timestamp) -> Signal {
         Err(TransportError::Connect { .. } | TransportError::Timeout { .. } | TransportError::CutOff { .. }) => {
             Signal::of(Called::Failed)
         }
+        Err(TransportError::Token { passing: true, .. }) => Signal::of(Called::Failed),
         Err(TransportError::TooLarge { .. }) => Signal::of(Called::Answered),
         Err(TransportError::Token { .. } | TransportError::NotRecorded { .. }) => Signal::of(Called::Unknown),
     }

@@ -1,291 +1,231 @@
-//! Schemas of a crawl's tables, from a few answers.
+//! Schemas of a crawl that has none: a few calls, and a look at what they bring.
 //!
-//! Calls go depth first, and through the account's budget, so that a small number of them shows items of each resource. Nothing is
-//! stored: neither items nor what a vendor's account was seen to allow.
-//!
-//! Invariant: no more than [`CALLS_MAX`] calls are made.
+//! Calls go where the fewest went so far, deeper resources first, so that each resource is seen within few of them. Nothing is
+//! stored; what is learned of the vendor's pace is forgotten.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use object_store::memory::InMemory;
-use weir_budget::{Budget, Budgets, Outcome, Share};
+use weir_budget::{Budget, Budgets, Share};
 use weir_config::{ApiPlan, CrawlPlan, To};
 use weir_crawl::http::HttpError;
 use weir_crawl::infer::{Sample, Seen};
-use weir_crawl::{Page, Plan, Read, RunValues, Task};
+use weir_crawl::{Plan, Read, RunValues, Task};
 use weir_env::Env;
 use weir_log::{Engine, MemoryEngine};
-use weir_machine::{Options as MachineOptions, Owner, Snapshots};
+use weir_machine::{Machine, Options, Owner, Snapshots};
 use weir_types::{CrawlName, LogName};
 
 use super::apis::Transports;
+use crate::pipeline::chain;
 
-/// The most calls, those that are tried again included.
-pub const CALLS_MAX: u64 = 50;
-/// Items of a resource from which on no more calls are made for it.
-const ITEMS_ENOUGH: u64 = 500;
-/// Calls of a resource that are made at most.
-const CALLS_OF_RESOURCE_MAX: u64 = 12;
-/// Tasks of each resource that one page leads to.
-const CHILDREN_OF_PAGE: usize = 4;
-/// How often a call is tried.
-const ATTEMPTS: u32 = 4;
+/// Calls that are made at most, throttled ones among them.
+pub const INFER_CALLS_MAX: usize = 50;
+/// Calls of one resource that are enough.
+const CALLS_ENOUGH: u64 = 5;
+/// Children of one page that are called, for each resource below.
+const CHILDREN_MAX: usize = 3;
 
-/// A schema that was inferred, for review.
-#[derive(Debug)]
-pub struct Inferred {
-    /// The resource.
-    pub resource: String,
-    /// The file that it is to be pinned in.
-    pub path: PathBuf,
-    /// The Avro schema.
-    pub text: String,
-    /// Items that were looked at.
-    pub items: u64,
-    /// What was seen, field by field.
-    pub seen: Vec<Seen>,
-    /// Fields that there was no room for.
-    pub left_out: Vec<String>,
-}
-
-/// Why there is no schema.
+/// Why no schemas could be inferred.
 #[derive(Debug, thiserror::Error)]
 pub enum InferError {
-    /// The crawl is not what it should be.
+    /// The crawl's words are not understood.
     #[error("crawl `{crawl}`: {reason}")]
     Crawl {
         /// The crawl.
         crawl: CrawlName,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
     },
-    /// What carries calls can't be set up.
-    #[error("set up api `{api}`")]
-    Http {
+    /// The account can't be called.
+    #[error("open api `{api}`")]
+    Api {
         /// The account.
         api: String,
         /// The cause.
         #[source]
         source: HttpError,
     },
-    /// No item of a resource came.
-    #[error("no item of `{resource}` came in {calls} calls: {reason}")]
-    NoItems {
-        /// The resource.
-        resource: String,
-        /// Calls that were made in all.
-        calls: u64,
-        /// What was seen instead.
-        reason: String,
-    },
+    /// What keeps the pace could not be opened.
+    #[error("open a budget: {0}")]
+    Budget(String),
 }
 
-/// Makes a few calls, and returns a schema for each table that the crawl fills.
+/// The schema of one resource's items.
+#[derive(Debug, Clone)]
+pub struct InferredSchema {
+    /// Avro, as JSON, for review.
+    pub schema: String,
+    /// Items that it was inferred from.
+    pub items: u64,
+    /// What was seen of each field.
+    pub seen: Vec<Seen>,
+}
+
+/// What a few calls showed.
+#[derive(Debug, Clone, Default)]
+pub struct Inferred {
+    /// The schemas, by resource: of those that have a table, and had items.
+    pub schemas: BTreeMap<String, InferredSchema>,
+    /// Why a resource has none, by resource.
+    pub without: BTreeMap<String, String>,
+    /// Calls that were made.
+    pub calls: usize,
+}
+
+/// Calls a vendor a few times, and infers the schemas of a crawl's items from what it answers.
 ///
 /// # Errors
-/// See [`InferError`].
+/// See [`InferError`]. A vendor that does not answer is no error: its resources have no schema then, and it is said why.
 pub async fn infer(
-    crawl: &CrawlPlan,
     api: &ApiPlan,
+    crawl: &CrawlPlan,
     transports: &Transports,
     env: &Env,
-) -> Result<Vec<Inferred>, InferError> {
-    let refused = |reason: String| InferError::Crawl { crawl: crawl.name.clone(), reason };
-    let plan = Plan::compile(&api.client, &crawl.spec)
-        .map_err(|errors| refused(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
+) -> Result<Inferred, InferError> {
+    let plan = Plan::compile(&api.client, &crawl.spec).map_err(|errors| InferError::Crawl {
+        crawl: crawl.name.clone(),
+        reason: errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+    })?;
     let transport =
-        transports.open(api, env).map_err(|source| InferError::Http { api: api.name.to_string(), source })?;
-    // What is learned in so few calls is not kept, and so is what is used of a quota: the log ends with this.
-    let log = MemoryEngine::new(env.clone()).log(&LogName::machine("budgets")).await;
-    let log = log.map_err(|error| refused(error.to_string()))?;
-    let snapshots = Snapshots::new(Arc::new(InMemory::new()), object_store::path::Path::from("snapshots"));
-    let facts: Owner<Budgets> = Owner::open(log, snapshots, env.clone(), MachineOptions::default())
-        .await
-        .map_err(|error| refused(error.to_string()))?;
-    let budget = Budget::open(api.name.clone(), api.budget.clone(), facts, env.clone());
+        transports.open(api, env).map_err(|source| InferError::Api { api: api.name.to_string(), source })?;
+    let budget = Budget::open(api.name.clone(), api.budget.clone(), facts(env).await?, env.clone());
     let flow = budget.flow(&[Share { name: "infer", weight: 1 }]);
-    let run = RunValues::new(0, env.now());
-    let mut look = Look::new(crawl, &plan);
-    look.waiting.extend(plan.roots(&run));
-    while let Some(task) = look.next() {
-        let request = match plan.request(&task, &run) {
+    let values = RunValues::new(1, env.now());
+    let mut looking = Looking::new(&plan, crawl);
+    looking.pending.extend(plan.roots(&values));
+    let mut calls = 0;
+    while calls < INFER_CALLS_MAX
+        && let Some(task) = looking.next()
+    {
+        let request = match plan.request(&task, &values) {
             Ok(request) => request,
             Err(error) => {
-                look.note(&task, error.to_string());
+                looking.failed(&task.resource, error.to_string());
                 continue;
             }
         };
-        for attempt in 1..=ATTEMPTS {
-            if look.calls >= CALLS_MAX {
-                break;
+        calls += 1;
+        let permit = flow.permit().await;
+        let (read, signal) = match transport.call(request).await {
+            Ok(answer) => {
+                let read = plan.read(&task, &values, &answer);
+                let signal = plan.signal(&read, &answer, env.now());
+                (read, signal)
             }
-            look.count(&task);
-            let permit = flow.permit().await;
-            let (read, signal) = match transport.call(request.clone()).await {
-                Ok(answer) => {
-                    let read = plan.read(&task, &run, &answer);
-                    let signal = plan.signal(&read, &answer, env.now());
-                    (read, signal)
-                }
-                Err(error) => (plan.failed(&error), plan.signal_of_error(&error)),
-            };
-            let throttled = signal.outcome == Outcome::Throttled;
-            permit.end(signal);
-            match read {
-                Read::Data(page) => {
-                    look.page(&task, *page);
-                    break;
-                }
-                Read::Ignored { status } => {
-                    look.note(&task, format!("an answer of status {status} was passed over"));
-                    break;
-                }
-                Read::Dead(failure) => {
-                    look.note(&task, failure.to_string());
-                    break;
-                }
-                Read::Retry(failure) | Read::Throttled(failure) => {
-                    look.note(&task, failure.to_string());
-                    if attempt < ATTEMPTS && !throttled {
-                        env.sleep(env.jitter(super::call::BACKOFF)).await;
-                    }
-                }
+            Err(error) => (plan.failed(&error), plan.signal_of_error(&error)),
+        };
+        permit.end(signal);
+        match read {
+            Read::Data(page) => looking.take(&task, *page),
+            Read::Ignored { .. } => looking.called(&task.resource),
+            Read::Throttled(_) => looking.pending.push(task),
+            Read::Retry(failure) if task.attempt < 2 => {
+                looking.failed(&task.resource, failure.to_string());
+                looking.pending.push(Task { attempt: task.attempt + 1, ..task });
+            }
+            Read::Retry(failure) | Read::Dead(failure) => {
+                looking.called(&task.resource);
+                looking.failed(&task.resource, failure.to_string());
             }
         }
     }
-    look.schemas(crawl)
+    Ok(looking.end(&plan, calls))
 }
 
-/// What was seen so far, and what is looked at next.
-struct Look<'a> {
-    plan: &'a Plan,
-    /// Of resources that fill tables.
-    samples: BTreeMap<&'a str, Sample>,
-    /// How deep a resource hangs.
-    depth: BTreeMap<&'a str, usize>,
-    /// The deepest come first.
-    waiting: VecDeque<Task>,
-    calls: u64,
-    calls_of: BTreeMap<String, u64>,
-    /// What was last wrong with a resource.
-    problems: BTreeMap<String, String>,
+/// Facts that nobody keeps.
+async fn facts(env: &Env) -> Result<Owner<Budgets>, InferError> {
+    let engine = MemoryEngine::new(env.clone());
+    let log = engine.log(&LogName::machine(Budgets::NAME)).await.map_err(|error| InferError::Budget(chain(&error)))?;
+    let snapshots = Snapshots::new(Arc::new(InMemory::new()), object_store::path::Path::default());
+    let opened = Owner::open(log, snapshots, env.clone(), Options::default()).await;
+    opened.map_err(|error| InferError::Budget(chain(&error)))
 }
 
-impl<'a> Look<'a> {
-    fn new(crawl: &'a CrawlPlan, plan: &'a Plan) -> Self {
-        let tables = crawl.outputs.iter().filter(|output| matches!(output.to, To::Table(_)));
+/// What was seen, and what is still to be looked at.
+struct Looking {
+    pending: Vec<Task>,
+    depths: BTreeMap<String, usize>,
+    calls: BTreeMap<String, u64>,
+    /// Of the resources that need a schema.
+    samples: BTreeMap<String, Sample>,
+    failures: BTreeMap<String, String>,
+}
+
+impl Looking {
+    fn new(plan: &Plan, crawl: &CrawlPlan) -> Self {
+        let needed = crawl.outputs.iter().filter(|output| matches!(output.to, To::Table(_)));
         Self {
-            plan,
-            samples: tables.map(|output| (output.resource.as_str(), Sample::default())).collect(),
-            depth: plan.shape().iter().map(|step| (step.resource.as_str(), step.depth)).collect(),
-            waiting: VecDeque::new(),
-            calls: 0,
-            calls_of: BTreeMap::new(),
-            problems: BTreeMap::new(),
+            pending: Vec::new(),
+            depths: plan.shape().iter().map(|step| (step.resource.clone(), step.depth)).collect(),
+            calls: BTreeMap::new(),
+            samples: needed.map(|output| (output.resource.clone(), Sample::default())).collect(),
+            failures: BTreeMap::new(),
         }
     }
 
-    /// Returns the next task that can show something new.
+    fn calls_of(&self, resource: &str) -> u64 {
+        self.calls.get(resource).copied().unwrap_or(0)
+    }
+
+    /// Takes the task of the resource that was called the least, the deepest among those; none when enough was seen.
     fn next(&mut self) -> Option<Task> {
-        while self.calls < CALLS_MAX {
-            let task = self.waiting.pop_front()?;
-            if self.is_wanted(&task.resource) {
-                return Some(task);
-            }
+        let enough =
+            |(resource, sample): (&String, &Sample)| sample.items() > 0 && self.calls_of(resource) >= CALLS_ENOUGH;
+        if self.samples.iter().all(enough) {
+            return None;
         }
-        None
+        let rank = |task: &Task| {
+            let depth = self.depths.get(&task.resource).copied().unwrap_or(0);
+            (self.calls_of(&task.resource), std::cmp::Reverse(depth))
+        };
+        let best = self.pending.iter().enumerate().min_by_key(|(_, task)| rank(task)).map(|(index, _)| index);
+        best.map(|index| self.pending.swap_remove(index))
     }
 
-    /// Tells whether a resource, or one below it, has too few items yet, and may be called.
-    fn is_wanted(&self, resource: &str) -> bool {
-        let may = self.calls_of.get(resource).copied().unwrap_or(0) < CALLS_OF_RESOURCE_MAX;
-        may && self.lacks(resource)
+    fn called(&mut self, resource: &str) {
+        *self.calls.entry(resource.to_owned()).or_default() += 1;
     }
 
-    fn lacks(&self, resource: &str) -> bool {
-        let itself = self.samples.get(resource).is_some_and(|sample| sample.items() < ITEMS_ENOUGH);
-        itself || {
-            let below = self.plan.shape().iter().filter(|step| step.parent.as_deref() == Some(resource));
-            below.into_iter().any(|step| self.lacks(&step.resource))
-        }
+    fn failed(&mut self, resource: &str, failure: String) {
+        self.failures.insert(resource.to_owned(), failure);
     }
 
-    fn count(&mut self, task: &Task) {
-        self.calls += 1;
-        *self.calls_of.entry(task.resource.clone()).or_default() += 1;
-    }
-
-    fn note(&mut self, task: &Task, problem: String) {
-        self.problems.insert(task.resource.clone(), problem);
-    }
-
-    fn page(&mut self, task: &Task, page: Page) {
-        if let Some(sample) = self.samples.get_mut(task.resource.as_str()) {
+    fn take(&mut self, task: &Task, page: weir_crawl::Page) {
+        self.called(&task.resource);
+        if let Some(sample) = self.samples.get_mut(&task.resource) {
             page.items.iter().for_each(|item| sample.add(item));
         }
-        match (page.items.is_empty(), page.problems.first()) {
-            (true, _) => self.note(task, "its list is empty".to_owned()),
-            (false, Some(problem)) => self.note(task, problem.to_string()),
-            (false, None) => {
-                self.problems.remove(&task.resource);
+        let mut of_resource: BTreeMap<String, usize> = BTreeMap::new();
+        for child in page.children {
+            let count = of_resource.entry(child.resource.clone()).or_default();
+            *count += 1;
+            if *count <= CHILDREN_MAX {
+                self.pending.push(child);
             }
         }
-        let mut kept: BTreeMap<String, usize> = BTreeMap::new();
-        let mut children: Vec<Task> = page
-            .children
-            .into_iter()
-            .filter(|child| {
-                let kept = kept.entry(child.resource.clone()).or_default();
-                *kept += 1;
-                *kept <= CHILDREN_OF_PAGE
-            })
-            .collect();
-        let depth = |task: &Task| self.depth.get(task.resource.as_str()).copied().unwrap_or(0);
-        children.sort_by_key(|child| std::cmp::Reverse(depth(child)));
-        // What hangs below comes before what stands beside, and the next page last.
-        children.into_iter().rev().for_each(|child| self.waiting.push_front(child));
-        self.waiting.extend(page.next);
+        self.pending.extend(page.next);
     }
 
-    fn schemas(self, crawl: &CrawlPlan) -> Result<Vec<Inferred>, InferError> {
-        let mut inferred = Vec::new();
-        for output in &crawl.outputs {
-            let (Some(sample), Some(path)) = (self.samples.get(output.resource.as_str()), &output.schema_path) else {
-                continue;
-            };
+    fn end(self, plan: &Plan, calls: usize) -> Inferred {
+        let mut inferred = Inferred { calls, ..Inferred::default() };
+        for (resource, sample) in self.samples {
             if sample.items() == 0 {
-                return Err(InferError::NoItems {
-                    resource: output.resource.clone(),
-                    calls: self.calls,
-                    reason: self.reason(&output.resource),
-                });
+                let asked = self.calls.get(&resource).copied().unwrap_or(0);
+                let why = match self.failures.get(&resource).or_else(|| self.failures.values().next()) {
+                    Some(failure) => format!("a call failed: {failure}"),
+                    None => format!("{asked} calls of it brought no items"),
+                };
+                inferred.without.insert(resource, why);
+                continue;
             }
-            let keys = crawl.spec.resources.iter().find(|resource| resource.name == output.resource);
-            let keys = keys.map_or(&[][..], |resource| &resource.primary_key);
-            inferred.push(Inferred {
-                resource: output.resource.clone(),
-                path: path.clone(),
-                // Avro's names have no `-`.
-                text: sample.schema(&output.resource.replace('-', "_"), keys),
-                items: sample.items(),
-                seen: sample.describe(),
-                left_out: sample.left_out().0.to_vec(),
-            });
+            let keys = plan.outputs().find(|output| output.resource == resource);
+            let keys = keys.map_or(&[][..], |output| &output.primary_key[..]);
+            // Names of records have no `-`.
+            let (schema, items, seen) = (sample.schema(&resource.replace('-', "_"), keys), sample.items(), sample.describe());
+            inferred.schemas.insert(resource, InferredSchema { schema, items, seen });
         }
-        Ok(inferred)
-    }
-
-    /// Says why a resource has no items: what was wrong with it, or with what stands above it.
-    fn reason(&self, resource: &str) -> String {
-        let mut at = Some(resource);
-        while let Some(name) = at {
-            if let Some(problem) = self.problems.get(name) {
-                return if name == resource { problem.clone() } else { format!("`{name}`: {problem}") };
-            }
-            at = self.plan.shape().iter().find(|step| step.resource == name).and_then(|step| step.parent.as_deref());
-        }
-        "nothing led to it".to_owned()
+        inferred
     }
 }

@@ -37,7 +37,7 @@ mod task;
 pub use self::api::{CallError, CrawlError, Crawls, RunAsk};
 pub(crate) use self::apis::open as open_apis;
 pub use self::apis::{MakeTransport, Transports};
-pub use self::infer::{CALLS_MAX, InferError, Inferred, infer};
+pub use self::infer::{INFER_CALLS_MAX, InferError, Inferred, InferredSchema, infer};
 pub(crate) use self::marker::{End, Mark, Marker, RUN_KEY};
 pub(crate) use self::open::{Around, OpenCrawl, OpenCrawls, consumer};
 
