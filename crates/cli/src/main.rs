@@ -78,7 +78,7 @@ enum Command {
     Function(function::Args),
     /// Show what came in, went out and is in flight, hop by hop, and whether it balances
     Ledger(ledger::Args),
-    /// Crawls: run, status, runs, pause, resume, cancel, plan
+    /// Crawls: run, status, runs, pause, resume, cancel, plan, infer, import, record, test
     Crawl(crawl::Args),
     /// Vendors' accounts: list, show what their budgets allow
     Api(api::Args),

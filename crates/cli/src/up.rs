@@ -2,15 +2,21 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args as ClapArgs;
 use tokio::net::TcpListener;
+use weir_env::Env;
 
 use crate::check::{self, VarArgs};
+use crate::crawl::infer;
 use crate::exit::Exit;
 use crate::telemetry::{self, LogFormat};
 use crate::{output, serve};
+
+/// How long each crawl's schema may take to be inferred, where none is pinned yet.
+const INFER_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -40,8 +46,19 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             return Ok(Exit::Configuration);
         }
     };
-    check::show(&plan.warnings);
     let runtime = serve::runtime()?;
+    let pinned = runtime.block_on(infer::pin_missing(&plan, &Env::system(), INFER_WITHIN));
+    let plan = match pinned {
+        false => plan,
+        true => match check::load(&args.dir, &args.vars, &data) {
+            Ok(plan) => plan,
+            Err(found) => {
+                check::show(&found);
+                return Ok(Exit::Configuration);
+            }
+        },
+    };
+    check::show(&plan.warnings);
     runtime.block_on(async {
         let listener = TcpListener::bind(args.listen).await.with_context(|| {
             format!("listen on {} (is another weir running? --listen chooses another address)", args.listen)

@@ -6,13 +6,24 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use weir_budget::{BreakerState, Status as Budget};
+use weir_crawl::status::{CrawlStatus, RunStatus, StepStatus};
 use weir_runtime::{
     ArchiveStatus, FunctionStatus, LedgerStatus, LookupStatus, Node, QueueStatus, RollupStatus, StreamStatus,
 };
+use weir_types::ApiName;
 
 struct Page(String);
 
 impl Page {
+    /// Writes one metric whose values are not whole.
+    fn measure(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (String, f64)>) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} gauge");
+        for (labels, value) in values {
+            let _ = writeln!(self.0, "{name}{labels} {value}");
+        }
+    }
+
     /// Writes one metric. Labels are names of weir's, which need no escaping.
     fn metric(&mut self, name: &str, kind: &str, help: &str, values: impl IntoIterator<Item = (String, u64)>) {
         // Writing to a string can't fail.
@@ -97,6 +108,8 @@ pub(crate) async fn metrics(State(node): State<Arc<Node>>) -> Response {
     lookups(&mut page, &status.lookups);
     queues(&mut page, &status.queues);
     functions(&mut page, &status.functions);
+    crawls(&mut page, &node.crawls().list());
+    apis(&mut page, &node.crawls().apis());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page.0).into_response()
 }
 
@@ -208,4 +221,72 @@ fn functions(page: &mut Page, functions: &[FunctionStatus]) {
         help,
         values(|function| u64::from(function.trouble.is_some())),
     );
+}
+
+/// A crawl's run that is under way; one label beside its name has a few values, that of resources as many as the plan has.
+fn crawls(page: &mut Page, crawls: &[CrawlStatus]) {
+    let running: Vec<(&str, &RunStatus)> =
+        crawls.iter().filter_map(|crawl| Some((crawl.crawl.as_str(), crawl.current.as_ref()?))).collect();
+    let values = crawls.iter().map(|crawl| {
+        let active = crawl.current.as_ref().is_some_and(|run| run.state.is_active());
+        (format!("{{crawl=\"{}\"}}", crawl.crawl), u64::from(active))
+    });
+    page.metric("weir_crawl_running", "gauge", "1 while a run is under way.", values);
+    let values = crawls.iter().map(|crawl| (format!("{{crawl=\"{}\"}}", crawl.crawl), crawl.skipped));
+    page.metric("weir_crawl_skipped_total", "counter", "Starts left out because a run was under way.", values);
+    let values = crawls.iter().map(|crawl| {
+        let stands = crawl.trouble.is_some();
+        (format!("{{crawl=\"{}\"}}", crawl.crawl), u64::from(stands))
+    });
+    page.metric("weir_crawl_standing_still", "gauge", "1 while the crawl can't run.", values);
+    let of_steps = |pick: fn(&StepStatus) -> u64| {
+        running.iter().flat_map(move |(crawl, run)| {
+            run.steps
+                .iter()
+                .map(move |step| (format!("{{crawl=\"{crawl}\",resource=\"{}\"}}", step.resource), pick(step)))
+        })
+    };
+    let help = "Tasks of the run that ended well.";
+    page.metric("weir_crawl_tasks_done", "gauge", help, of_steps(|step| step.totals.done));
+    let help = "Tasks of the run that have not ended.";
+    page.metric("weir_crawl_tasks_waiting", "gauge", help, of_steps(|step| step.totals.waiting));
+    let help = "Tasks of the run that became dead letters.";
+    page.metric("weir_crawl_tasks_failed", "gauge", help, of_steps(|step| step.totals.failed));
+    page.metric("weir_crawl_items", "gauge", "Items that the run brought.", of_steps(|step| step.totals.items));
+    page.metric("weir_crawl_in_flight", "gauge", "Calls under way.", of_steps(|step| step.in_flight));
+    let rates = running.iter().map(|(crawl, run)| (format!("{{crawl=\"{crawl}\"}}"), run.rate));
+    page.measure("weir_crawl_calls_per_second", "Calls in a second, over the last seconds.", rates);
+    let ends = running.iter().filter_map(|(crawl, run)| {
+        let seconds = run.eta.as_ref()?.seconds?;
+        Some((format!("{{crawl=\"{crawl}\"}}"), seconds))
+    });
+    page.measure("weir_crawl_eta_seconds", "Seconds until the run ends, most likely.", ends);
+}
+
+fn apis(page: &mut Page, apis: &[(ApiName, Budget)]) {
+    let label = |name: &ApiName, more: &str| format!("{{api=\"{name}\"{more}}}");
+    let outcomes = apis.iter().flat_map(|(name, budget)| {
+        [("answered", budget.answered), ("throttled", budget.throttled), ("failed", budget.failed)]
+            .map(|(outcome, count)| (label(name, &format!(",outcome=\"{outcome}\"")), count))
+    });
+    page.metric("weir_api_calls_total", "counter", "Calls since the start, by what became of them.", outcomes);
+    let counts = |pick: fn(&Budget) -> u64| apis.iter().map(move |(name, budget)| (label(name, ""), pick(budget)));
+    page.metric("weir_api_in_flight", "gauge", "Calls under way.", counts(|budget| budget.in_flight.into()));
+    page.metric("weir_api_waiting", "gauge", "Calls that wait for their turn.", counts(|budget| budget.waiting));
+    let help = "Calls that may be under way at once.";
+    page.metric("weir_api_concurrency", "gauge", help, counts(|budget| budget.concurrency.into()));
+    let help = "Calls a second that are allowed now; missing without a limit.";
+    let paces = apis.iter().filter_map(|(name, budget)| Some((label(name, ""), budget.pace?)));
+    page.measure("weir_api_pace", help, paces);
+    let delivered = apis.iter().map(|(name, budget)| (label(name, ""), budget.delivered));
+    page.measure("weir_api_calls_per_second", "Calls a second that were answered in the last seconds.", delivered);
+    let states = apis.iter().flat_map(|(name, budget)| {
+        [("closed", BreakerState::Closed), ("open", BreakerState::Open), ("recovering", BreakerState::Recovering)]
+            .map(|(word, state)| (label(name, &format!(",state=\"{word}\"")), u64::from(budget.breaker == state)))
+    });
+    page.metric("weir_api_breaker", "gauge", "1 for the breaker's state.", states);
+    let quotas = apis.iter().flat_map(|(name, budget)| {
+        budget.quotas.iter().map(|quota| (label(name, &format!(",quota=\"{}\"", quota.quota)), quota.left))
+    });
+    page.metric("weir_api_quota_left", "gauge", "Calls that are left of the quota's period.", quotas);
 }

@@ -3,13 +3,20 @@
 //! ```text
 //! mod.rs     the commands            show.rs    how answers are laid out
 //! start.rs   run, plan               watch.rs   a run's progress, until it is over
+//! infer.rs   schemas from answers    record.rs  answers stored, and given again
+//! import.rs  dlt's and Airbyte's sources
 //! ```
 //!
-//! The server does the work; who stops watching stops nothing.
+//! The server does the work of runs; who stops watching stops nothing. What is of a folder alone needs no server.
 
+mod import;
+pub mod infer;
+mod record;
 mod show;
 mod start;
 mod watch;
+
+use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand};
 use serde::de::DeserializeOwned;
@@ -18,6 +25,9 @@ use weir_crawl::runs::Run;
 use weir_crawl::status::CrawlStatus;
 use weir_server::CancelRequest;
 
+use self::import::Import;
+use self::infer::Infer;
+use self::record::{Record, Test};
 use self::start::{Asked, Start};
 use crate::client::{self, Client, ServerArgs};
 use crate::exit::Exit;
@@ -79,6 +89,26 @@ enum Command {
         #[command(flatten)]
         asked: Asked,
     },
+    /// Write the schemas of a folder's crawl for review, from a few of the vendor's answers
+    Infer {
+        #[command(flatten)]
+        infer: Infer,
+    },
+    /// Print another tool's source as weir's blocks
+    Import {
+        #[command(subcommand)]
+        import: Import,
+    },
+    /// Run a folder's crawl aside, and store the vendor's answers
+    Record {
+        #[command(flatten)]
+        record: Record,
+    },
+    /// Run a folder's crawl aside against stored answers, without a network
+    Test {
+        #[command(flatten)]
+        test: Test,
+    },
 }
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -131,6 +161,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             change(&which, "/cancel", &json!(CancelRequest { reason }), "is being ended")
         }
         Command::Plan { asked } => asked.plan(),
+        Command::Infer { infer } => infer.run(),
+        Command::Import { import } => import.run(),
+        Command::Record { record } => record.run(),
+        Command::Test { test } => test.run(),
     }
 }
 
@@ -145,6 +179,11 @@ struct Crawls {
 struct Runs {
     crawl: String,
     runs: Vec<Run>,
+}
+
+/// Reads a length of time.
+fn span(text: &str) -> Result<Duration, String> {
+    weir_types::span::parse(text).map_err(|error| error.to_string())
 }
 
 /// Names are plain; what is not can't be one, and must not reach another path.

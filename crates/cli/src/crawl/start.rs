@@ -2,7 +2,8 @@
 
 use anyhow::bail;
 use clap::Args as ClapArgs;
-use serde_json::{Value, json};
+use serde_json::json;
+use weir_crawl::eta::Plan;
 use weir_crawl::runs::{Run, State};
 use weir_server::{RunRequest, StartOutcome, Started};
 
@@ -38,7 +39,7 @@ pub(super) struct Start {
     watch: bool,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write it as NAME=VALUE".to_owned()),
@@ -58,7 +59,7 @@ impl Asked {
     pub(super) fn plan(&self) -> anyhow::Result<Exit> {
         let client = Client::new(&self.common.server)?;
         let path = path(&self.crawl, "/runs?dry_run=true");
-        let answer: Value = client::block_on(post(&client, &path, &json!(self.request())))?;
+        let answer: Plan = client::block_on(post(&client, &path, &json!(self.request())))?;
         super::print(&self.common, &answer, plan)
     }
 }
@@ -107,6 +108,12 @@ fn told(crawl: &str, started: &Started, run: &Run) -> String {
     }
 }
 
-fn plan(answer: &Value) -> String {
-    format!("{answer:#}\n")
+fn plan(plan: &Plan) -> String {
+    let rows = plan.steps.iter().map(|step| {
+        let tasks = &step.tasks;
+        let most = tasks.max.map_or_else(|| "unknown".to_owned(), output::count);
+        vec![step.resource.clone(), output::count(tasks.likely), output::count(tasks.min), most]
+    });
+    let table = output::table(&["resource", "calls", "at least", "at most"], rows);
+    format!("{table}\n{}\nfrom {}\n", plan.eta.text, plan.rests_on.text)
 }

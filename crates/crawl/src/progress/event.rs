@@ -182,7 +182,7 @@ pub struct Counted {
     /// The run's number.
     #[serde(rename = "r")]
     pub run: u64,
-    /// When it was counted, by the clock of whoever appended.
+    /// When it was appended: rates are told from it.
     #[serde(rename = "at")]
     pub at: Timestamp,
     #[serde(rename = "c", with = "cells")]

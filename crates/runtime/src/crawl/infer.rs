@@ -222,7 +222,8 @@ impl Looking {
             }
             let keys = plan.outputs().find(|output| output.resource == resource);
             let keys = keys.map_or(&[][..], |output| &output.primary_key[..]);
-            let (schema, items, seen) = (sample.schema(&resource, keys), sample.items(), sample.describe());
+            // Names of records have no `-`.
+            let (schema, items, seen) = (sample.schema(&resource.replace('-', "_"), keys), sample.items(), sample.describe());
             inferred.schemas.insert(resource, InferredSchema { schema, items, seen });
         }
         inferred

@@ -4,6 +4,8 @@
 use weir_lambda::{Host, Spec};
 use weir_types::{ApiName, FunctionName, Secret};
 
+use crate::node::Node;
+
 /// Adds where each account is called to what a function's environments see.
 pub(super) fn callable(mut spec: Spec, apis: &[ApiName], host: &Host) -> Spec {
     // Without a server there is nothing to call.
@@ -17,6 +19,13 @@ pub(super) fn callable(mut spec: Spec, apis: &[ApiName], host: &Host) -> Spec {
         }
     }
     spec
+}
+
+impl Node {
+    /// Tells whether a function names an account among those that it calls.
+    pub fn may_call(&self, function: &FunctionName, api: &str) -> bool {
+        self.plans().get(function).is_some_and(|plan| plan.apis.iter().any(|known| known.as_str() == api))
+    }
 }
 
 fn url(endpoint: &str, api: &ApiName, function: &FunctionName) -> String {
