@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use weir_config::{Diagnostic, Inputs, Plan, Severity};
+use weir_config::{CrawlPlan, Diagnostic, Inputs, Plan, Severity, To};
 use weir_runtime::Folder;
 
 use crate::exit::Exit;
@@ -75,6 +75,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             if refused {
                 return Ok(Exit::Configuration);
             }
+            for crawl in plan.crawls.values() {
+                output::data(&tree(&plan, crawl))?;
+            }
             let counts = [
                 (plan.streams.len(), "stream"),
                 (plan.queues.len(), "queue"),
@@ -96,6 +99,31 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             Ok(Exit::Configuration)
         }
     }
+}
+
+/// Shows what a crawl calls, and where it goes.
+fn tree(plan: &Plan, crawl: &CrawlPlan) -> String {
+    let when = crawl.schedule.as_ref().map_or_else(|| "by hand".to_owned(), ToString::to_string);
+    let mut out = format!("crawl {} of api {}, {when}\n", crawl.name, crawl.api);
+    // The plan was checked with it.
+    let Some(Ok(compiled)) =
+        plan.apis.get(&crawl.api).map(|api| weir_crawl::Plan::compile(&api.client, &crawl.spec))
+    else {
+        return out;
+    };
+    for step in compiled.shape() {
+        let output = crawl.outputs.iter().find(|output| output.resource == step.resource);
+        let to = output.map_or_else(String::new, |output| {
+            let unpinned = if output.schema.is_none() { ", once its schema is pinned" } else { "" };
+            match &output.to {
+                To::Stream(stream) => format!(" -> stream {stream}{unpinned}"),
+                To::Table(table) => format!(" -> table {table}{unpinned}"),
+                To::Queue(queue) => format!(" -> queue {queue}{unpinned}"),
+            }
+        });
+        out.push_str(&format!("{:indent$}{}{to}\n", "", step.resource, indent = 2 + 2 * step.depth));
+    }
+    out
 }
 
 fn plural(count: usize, noun: &str) -> String {

@@ -384,7 +384,8 @@ impl Case {
             Measured { whole: 0, held: 0, all: 0, widths: [0.0; 4], ratio: [0.0; 3], missed: Vec::new() };
         let mut widths: [Vec<f64>; 4] = Default::default();
         let mut ratios = Vec::new();
-        for seed in 1..=self.seeds {
+        let from = number("ETA_FROM", 1);
+        for seed in from..from + self.seeds {
             let history = match self.history {
                 History::First => Vec::new(),
                 History::Again => vec![earlier(self.shape, self.alike, seed)],
