@@ -66,8 +66,7 @@ impl Vendor {
         let mut command = Command::new(binary);
         command.args(["--listen", "127.0.0.1:0", "--token", TOKEN]).args(options);
         let (process, line) = Process::start(&mut command)?;
-        let mut addresses =
-            line.split("http://").skip(1).map(|rest| rest.trim_end().trim_end_matches(", and /_vendor/ at "));
+        let mut addresses = line.split("http://").skip(1).filter_map(|rest| rest.split([',', '\n']).next());
         let (Some(address), Some(control)) = (addresses.next(), addresses.next()) else {
             return Err(format!("{} printed {line}", binary.display()).into());
         };
