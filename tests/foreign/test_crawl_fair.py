@@ -71,7 +71,7 @@ def test_a_small_crawl_ends_in_its_fair_time_behind_a_big_one(vendor, serve, pro
     hcl += lots("big", "bigs", "big", BACKLOG) + lots("small", "smalls", "small", SMALL)
     server = serve(project(hcl, {"item.avsc": ITEM}))
     start(server, "big")
-    until(lambda: (status(server, "big")["current"] or {}).get("waiting", 0) > BACKLOG * 0.9, "a backlog")
+    until(lambda: (status(server, "big")["current"] or {}).get("waiting", 0) > BACKLOG * 0.9, "a backlog", 300)
     start(server, "small")
     complete(server, "small", 60)
     check_fair(vendor, tmp_path, "small")

@@ -70,7 +70,7 @@ def test_the_schema_that_is_pinned_is_what_the_vendor_shows(vendor, tmp_path, mo
     path = folder / "weir.hcl"
     path.write_text(path.read_text().replace("http://127.0.0.1:4600", vendor.url))
     (folder / "reading.avsc").unlink()
-    done = subprocess.run([WEIR, "crawl", "infer", "fleet", folder], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([WEIR, "crawl", "infer", "fleet", "--dir", folder], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     written = json.loads((folder / "reading.avsc").read_text())
     pinned = json.loads((FLEET / "reading.avsc").read_text())

@@ -23,7 +23,9 @@ use crate::output;
 /// Fields that are shown of each schema.
 const FIELDS_SHOWN: usize = 50;
 
+// Its command has the name already.
 #[derive(Debug, ClapArgs)]
+#[group(skip)]
 pub(super) struct Infer {
     /// The crawl
     crawl: String,

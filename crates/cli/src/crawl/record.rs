@@ -32,7 +32,9 @@ const MISSING_NAMED: usize = 20;
 /// Calls at once where there is no network to wait for.
 const CONCURRENCY: u32 = 64;
 
+// Its command has the name already.
 #[derive(Debug, ClapArgs)]
+#[group(skip)]
 pub(super) struct Record {
     /// The crawl
     crawl: String,
@@ -43,7 +45,9 @@ pub(super) struct Record {
     common: Common,
 }
 
+// Its command has the name already.
 #[derive(Debug, ClapArgs)]
+#[group(skip)]
 pub(super) struct Test {
     /// The crawl
     crawl: String,

@@ -13,18 +13,17 @@ use crate::{Result, TOKEN};
 /// How often is asked whether something has come true. Rarely: an answer costs the one that is measured.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// A program that ends with this.
-pub(crate) struct Process(Child);
+/// A program that ends with this. What it prints later has a reader, though nobody looks at it.
+pub(crate) struct Process(Child, #[expect(dead_code, reason = "is kept open")] BufReader<std::process::ChildStdout>);
 
 impl Process {
     /// Starts a program, and returns the first line that it prints.
-    fn start(command: &mut Command) -> Result<(Self, BufReader<std::process::ChildStdout>, String)> {
+    fn start(command: &mut Command) -> Result<(Self, String)> {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let mut reader = BufReader::new(child.stdout.take().ok_or("no stdout")?);
-        let process = Self(child);
         let mut line = String::new();
         reader.read_line(&mut line)?;
-        Ok((process, reader, line))
+        Ok((Self(child, reader), line))
     }
 
     /// CPU seconds so far.
@@ -66,9 +65,8 @@ impl Vendor {
     pub(crate) fn start(binary: &Path, options: &[&str]) -> Result<Self> {
         let mut command = Command::new(binary);
         command.args(["--listen", "127.0.0.1:0", "--token", TOKEN]).args(options);
-        let (process, _, line) = Process::start(&mut command)?;
-        let mut addresses =
-            line.split("http://").skip(1).map(|rest| rest.trim_end().trim_end_matches(", and /_vendor/ at "));
+        let (process, line) = Process::start(&mut command)?;
+        let mut addresses = line.split("http://").skip(1).filter_map(|rest| rest.split([',', '\n']).next());
         let (Some(address), Some(control)) = (addresses.next(), addresses.next()) else {
             return Err(format!("{} printed {line}", binary.display()).into());
         };
@@ -95,7 +93,7 @@ impl Weir {
         let mut command = Command::new(binary);
         command.arg("up").arg(project).arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]);
         command.env("WEIR_SECRET_FLEET_TOKEN", TOKEN);
-        let (process, _, line) = Process::start(&mut command)?;
+        let (process, line) = Process::start(&mut command)?;
         let address = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next()).map(str::to_owned);
         let address = address.ok_or_else(|| format!("weir did not start: try `weir check {}`", project.display()))?;
         Ok(Self { process, address })
