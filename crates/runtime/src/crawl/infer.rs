@@ -90,7 +90,9 @@ pub async fn infer(
     })?;
     let transport =
         transports.open(api, env).map_err(|source| InferError::Api { api: api.name.to_string(), source })?;
-    let budget = Budget::open(api.name.clone(), api.budget.clone(), facts(env).await?, env.clone());
+    // Its logs end with the engine: it has to outlive the calls, or no quota could be reserved.
+    let engine = MemoryEngine::new(env.clone());
+    let budget = Budget::open(api.name.clone(), api.budget.clone(), facts(&engine, env).await?, env.clone());
     let flow = budget.flow(&[Share { name: "infer", weight: 1 }]);
     let values = RunValues::new(1, env.now());
     let mut looking = Looking::new(&plan, crawl);
@@ -135,8 +137,7 @@ pub async fn infer(
 }
 
 /// Facts that nobody keeps.
-async fn facts(env: &Env) -> Result<Owner<Budgets>, InferError> {
-    let engine = MemoryEngine::new(env.clone());
+async fn facts(engine: &MemoryEngine, env: &Env) -> Result<Owner<Budgets>, InferError> {
     let log = engine.log(&LogName::machine(Budgets::NAME)).await.map_err(|error| InferError::Budget(chain(&error)))?;
     let snapshots = Snapshots::new(Arc::new(InMemory::new()), object_store::path::Path::default());
     let opened = Owner::open(log, snapshots, env.clone(), Options::default()).await;

@@ -137,7 +137,8 @@ mod tests {
     async fn each_time_asks_for_one_run_over_restarts_and_times_that_nobody_saw_for_one() {
         let clock = ManualClock::at(Timestamp(1_700_000_000_000));
         let env = Env::seeded(clock.clone(), 1);
-        let log = MemoryEngine::new(env.clone()).log(&LogName::machine(Runs::NAME)).await.unwrap();
+        let engine = MemoryEngine::new(env.clone());
+        let log = engine.log(&LogName::machine(Runs::NAME)).await.unwrap();
         let snapshots = Snapshots::new(Arc::new(InMemory::new()), object_store::path::Path::default());
         let runs: Owner<Runs> = Owner::open(log, snapshots, env.clone(), Options::default()).await.unwrap();
         let known = || runs.read(|runs| runs.crawl("fleet").map(|runs| (runs.active().is_some(), runs.skipped())));
