@@ -114,7 +114,7 @@ def check_moment(current: dict) -> None:
     for word in ("tasks", "done", "waiting", "failed", "dropped", "items", "calls", "throttled"):
         assert current[word] == sum(step[word] for step in steps), (word, current)
     for part in [current, *steps]:
-        for waiting in part["waiting"]:
+        for waiting in part["waits_for"]:
             assert waiting["tasks"] >= 1, part
     for step in steps:
         expected = step["expected"]

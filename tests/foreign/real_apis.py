@@ -69,7 +69,7 @@ http {
   scgi_temp_path FOLDER/scgi;
   log_format times '$msec $status $request_uri';
   access_log FOLDER/access.log times;
-  limit_req_zone $server_name zone=calls:1m rate=RATEr/s;
+  limit_req_zone $server_port zone=calls:1m rate=RATEr/s;
   server {
     listen 127.0.0.1:PORT;
     location / {

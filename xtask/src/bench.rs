@@ -46,6 +46,8 @@ const PARTS: &[Part] = &[
     Part { peer: Peer::Redis, ..Part::new("queue", "weir-queue", "queue_bench", "Queues") },
     Part { peer: Peer::Moto, ..Part::new("sqs", "weir-sqs", "sqs_bench", "Queues through the SQS API") },
     Part::new("answers", "weir-crawl", "answers_bench", "A vendor's answers: items, tasks, requests, on one core"),
+    Part::new("http", "weir-crawl", "http_bench", "Calls over HTTP, to a server in the same process"),
+    Part::new("budget", "weir-budget", "budget_bench", "Budgets: permits, and learning from simulated vendors"),
     Part::new("lambda", "weir-lambda", "lambda_bench", "Lambda handlers"),
     Part::new("replay", "weir-runtime", "replay_bench", "Replays, beside a fresh ingest from the log"),
     Part::new("ledger", "weir-runtime", "ledger_bench", "The ledger: ingest with and without"),

@@ -19,7 +19,7 @@ const HELP: &str = "cargo xtask <task>
   chaos [MINUTES] kill -9, a failing object store, late and repeated events, and a changing schema, for long (default 10)
   lint           fmt, clippy and docs, with warnings denied
   bench [NAME]   measure, and write bench/RESULTS.md (log, schema, function, table, archive, compact,
-                 queue, sqs, lambda, replay, ledger, rollup, crawl, server; results: write the page alone)
+                 queue, sqs, answers, http, lambda, replay, ledger, rollup, crawl, server; results: write the page alone)
 ";
 
 fn setup() -> anyhow::Result<()> {

@@ -586,6 +586,7 @@ impl Node {
         if let Some(host) = &self.host {
             host.close().await;
         }
+        crawl::close_apis(&self.crawls.apis).await;
         futures::future::join_all(self.pipelines.values().map(Pipeline::stop)).await;
         futures::future::join_all(self.rollups.values().map(OpenRollup::stop)).await;
         self.queues.close().await;

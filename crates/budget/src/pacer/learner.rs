@@ -31,8 +31,10 @@ const RAMP_ANSWERS: f64 = 1.5;
 const RAMP_STEPS: f64 = 4.0;
 /// Pace, as a part of that at which the vendor refused.
 const HOLD: f64 = 0.97;
-/// What a first refusal leaves of the pace, where the rate can't be counted.
-const FALL: f64 = 0.7;
+/// What a first refusal leaves of the pace, where the rate can't be counted. A ramp has gone about twice as fast as a vendor with a tenth of
+/// a second of burst allows when it learns of it; a climb has not.
+const FALL_OF_RAMP: f64 = 0.5;
+const FALL: f64 = 0.85;
 /// The part of the way to the held pace that a climb makes in a second.
 const CLIMB: f64 = 0.35;
 /// A climb that is this near has arrived.
@@ -59,6 +61,11 @@ const WAIT_LAST: Duration = Duration::from_secs(60);
 const TRIAL_AFTER: Duration = Duration::from_secs(5);
 /// Calls whose fate is remembered.
 const JOURNAL_MAX: usize = 4096;
+/// Over how long the pace is measured where none was set.
+const SENT_MIN: Duration = Duration::from_millis(100);
+const SENT_MAX: Duration = Duration::from_secs(1);
+/// A count that is further above the pace that was refused is a mistake.
+const COUNT_ABOVE: f64 = 1.2;
 /// Calls taken during a drain that make a count.
 const DRAIN_MIN: u64 = 6;
 
@@ -97,10 +104,13 @@ impl Journal {
         }
     }
 
-    /// Calls let go in the last second before `now`.
-    fn last_second(&self, now: Duration) -> u64 {
-        let since = now.saturating_sub(Duration::from_secs(1));
-        self.calls.iter().filter(|(at, _)| *at > since).count() as u64
+    /// Calls a second that were let go in the last second, or since the first that is remembered.
+    fn sent(&self, now: Duration) -> f64 {
+        let known = self.calls.front().map_or(Duration::ZERO, |(first, _)| now.saturating_sub(*first));
+        let span = known.clamp(SENT_MIN, SENT_MAX);
+        let since = now.saturating_sub(span);
+        let calls = self.calls.iter().filter(|(at, _)| *at >= since).count();
+        (calls as f64).max(1.0) / span.as_secs_f64()
     }
 
     /// Of the calls behind `after` up to `until`, from the first refused one to the last: how many were taken, and in how long they were let
@@ -394,9 +404,9 @@ impl Learner {
             self.last_wait = (now + wait).saturating_sub(self.last_refusal.unwrap_or(now));
             return;
         }
-        // What was really sent, where the pace was not what held calls back.
-        let sent = (self.journal.last_second(now) as f64).max(1.0);
-        let pace = if pace.is_finite() { pace.min(sent.max(self.pace.min(pace))) } else { sent };
+        // What was really sent, where the pace was not what held calls back. A ramp's last second is a quarter of its pace.
+        let sent = self.journal.sent(now);
+        let pace = if pace.is_finite() { pace.min((sent * 4.0).max(PACE_FIRST)) } else { sent };
         let since = self.last_refusal.replace(now).map(|before| now.saturating_sub(before));
         let again = since.is_some_and(|since| since < SEARCH + self.last_wait * 2);
         let taken = std::mem::take(&mut self.taken_since);
@@ -436,7 +446,10 @@ impl Learner {
         let pace = lesson.pace;
         self.searches = if lesson.again { self.searches + 1 } else { 0 };
         let (refused_at, fallen) = match counted {
-            Some((rate, calls)) if rate < pace => (rate * (1.0 + 0.5 / calls), rate * HOLD * (1.0 - 1.0 / calls)),
+            Some((rate, calls)) if rate < pace * COUNT_ABOVE => {
+                (rate * (1.0 + 0.5 / calls), rate * HOLD * (1.0 - 1.0 / calls))
+            }
+            _ if matches!(lesson.phase, Phase::Ramp | Phase::Free) => (pace, pace * FALL_OF_RAMP),
             _ => (pace, pace * FALL),
         };
         // What it took from refusal to refusal: its rate is no less.
@@ -454,7 +467,7 @@ impl Learner {
         };
         let refused_at = refused_at.powf(1.0 - halfway) * delivered.max(PACE_MIN).powf(halfway);
         // A count is believed for a while; a guess is not.
-        let guesses = if counted.is_some() { self.searches.saturating_sub(2) } else { self.searches };
+        let guesses = self.searches.saturating_sub(if counted.is_some() { 2 } else { 1 });
         let toward = f64::from(guesses.min(4)) / 4.0;
         let fallen = fallen.max(least);
         let fallen = fallen.powf(1.0 - toward) * least.max(fallen * 0.1).powf(toward);

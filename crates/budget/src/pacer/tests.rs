@@ -242,3 +242,31 @@ fn a_clock_far_outside_of_any_calendar_breaks_nothing() {
         let _ = (pacer.poll(now), pacer.reservation(now), pacer.status(now), pacer.time_for(now, 100));
     }
 }
+
+#[test]
+fn a_limit_below_the_configured_rate_is_found_and_never_exceeds_it() {
+    for settings in
+        [limited(500, S, 50), Settings { pace: Pace::Unlimited, concurrency: Some(64), ..Settings::default() }]
+    {
+        let mut vendor = Bucket::new(400.0, 40.0);
+        let report = run(&mut pacer(settings.clone()), &mut vendor, &Run::new(65_000, ms(50), 4), Duration::ZERO);
+        let (used, late) = (used(&report, 65_000, 400.0), report.refused_after_learning());
+        assert!(used > 0.9 && late <= 65, "{settings:?}: {used:.3} used, {late} refused");
+        let most = report.sent.windows(551).map(|calls| calls[550] - calls[0]).min().unwrap();
+        assert!(settings.pace == Pace::Unlimited || most >= S, "551 calls in {most:?}");
+    }
+}
+
+#[test]
+fn a_restart_goes_on_with_what_was_learned() {
+    let mut vendor = Bucket::new(300.0, 30.0);
+    let mut first = pacer(learned());
+    let begun = run(&mut first, &mut vendor, &Run::new(20_000, ms(50), 6), Duration::ZERO);
+    let now = Now { elapsed: begun.took, wall: START.after(begun.took) };
+    let (learned_pace, blocked_until) = first.lesson_at_end(now);
+    let facts = crate::Facts { learned: learned_pace, blocked_until, ..crate::Facts::default() };
+    let mut again = crate::Pacer::new(learned(), &facts, now);
+    let report = run(&mut again, &mut vendor, &Run::new(20_000, ms(50), 6), begun.took);
+    assert!(used(&report, 20_000, 300.0) > 0.93, "took {:?}", report.took);
+    assert!(report.throttled <= 5, "{} refused", report.throttled);
+}

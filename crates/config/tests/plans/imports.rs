@@ -128,7 +128,7 @@ fn object(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
 
     #[test]
     fn each_item_of_a_sample_encodes_with_the_schema_that_came_of_it(

@@ -64,7 +64,7 @@ impl Estimator<'_> {
     /// as its weight gives it meanwhile, and no more than it has: generalised processor sharing (Parekh and Gallager, 1993).
     pub fn tenants(&self, run: &RunProgress, names: &[&str], weight: impl Fn(&str) -> f64) -> Vec<Eta> {
         let remaining = Remaining::of(run, self.prior);
-        let relative = remaining.all().relative();
+        let all = remaining.all();
         let weight = |name: &str| weight(name).max(WEIGHT_MIN);
         let to_come = |name: &str| run.tenants().get(name).map_or(0.0, |tenant| remaining.of_open(tenant.open()));
         let others: Vec<(&str, f64, f64)> = run
@@ -78,8 +78,8 @@ impl Estimator<'_> {
             let sure = run.tenants().get(*name).map_or(0.0, |tenant| tenant.totals().waiting as f64);
             // As uncertain as the run as a whole, and more so the fewer they are.
             let new = (mean - sure).max(0.0);
-            let deviation = mean * (relative * relative).exp_m1().sqrt();
-            let about = About { sure, mean, deviation: deviation.hypot(new.sqrt()) };
+            let deviation = if all.mean > 0.0 { mean * all.deviation / all.mean } else { 0.0 };
+            let about = About { sure, mean, deviation: deviation.hypot(new.sqrt()), seen: all.seen };
             let until = |calls: f64| {
                 let meanwhile = |(other, weight, theirs): &(&str, f64, f64)| {
                     if other == name { calls } else { theirs.min(calls * weight / own) }

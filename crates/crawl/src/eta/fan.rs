@@ -6,8 +6,14 @@
 use super::prior::Known;
 use crate::progress::{Counts, StepProgress};
 
-/// Calls that a spread of the mean's own size counts as, before calls have shown the spread.
-const VAGUE_CALLS: f64 = 2.0;
+/// The spread between calls before they have shown it, in means: that of a vendor one of whose twenty things has ten times as
+/// much below it as the others is 2.1.
+const VAGUE_SPREAD: f64 = 2.1;
+/// Calls that this counts as.
+const VAGUE_CALLS: f64 = 5.0;
+
+/// Full first pages that stand for further pages, until these show themselves.
+const FULL_BORROWED: u64 = 4;
 
 /// How far what is still to come may differ from what was seen, as a part of it, while nearly all is still to come: vendors list
 /// similar things next to each other, and what is alike over a longer stretch than was seen does not show in it.
@@ -80,7 +86,7 @@ fn shown(step: &StepProgress, above: &Counts) -> [Option<Shown>; 2] {
         return [None, None];
     }
     let mean = counts.made as f64 / calls;
-    let vague = mean.max(1.0).powi(2) * VAGUE_CALLS;
+    let vague = (mean.max(1.0) * VAGUE_SPREAD).powi(2) * VAGUE_CALLS;
     let off = (counts.made_squares as f64 - calls * mean * mean).max(0.0);
     let single = (off + vague) / (calls - 1.0 + VAGUE_CALLS);
     let of = |index: usize, calls: u64, made: u64| {
@@ -90,9 +96,9 @@ fn shown(step: &StepProgress, above: &Counts) -> [Option<Shown>; 2] {
         (calls > 0).then_some(Shown { calls: calls as f64, made: made as f64, single, alike, student })
     };
     let ([first, further], [by_first, by_further]) = (above.calls_by_page(), counts.made_by_page());
-    // Some full first pages beside the further ones, as long as these are few.
+    // Full first pages beside the further ones, as long as these are few.
     let full = above.pages[0].went_on;
-    let borrowed = full.min(2 * VAGUE_CALLS as u64);
+    let borrowed = full.min(FULL_BORROWED);
     let like = counts.made_by_full as f64 * borrowed as f64 / full.max(1) as f64;
     [of(0, first, by_first), of(1, further + borrowed, by_further + like.round() as u64)]
 }

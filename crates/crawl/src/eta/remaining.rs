@@ -16,12 +16,14 @@
 use super::fan::{Above, Fan};
 use super::lists::{Lists, Worth};
 use super::prior::Prior;
-use crate::progress::{PAGE_CLASSES, RunProgress};
+use crate::progress::{PAGE_CLASSES, RunProgress, StepProgress};
 use crate::status::Expected;
 
-/// Deviations that a range goes to each side: all estimates of a run from a tenth of its calls on are meant to hold its end,
-/// in nine of ten runs, and one estimate alone would do with 1.6.
+/// Deviations that a range goes to each side: all estimates of a run from a tenth of its calls on are meant to hold its end, in
+/// nine of ten runs; one estimate alone would do with 1.6.
 const DEVIATIONS: f64 = 2.2;
+/// The skewness of what one call leads to, over all levels: few calls lead to most.
+const SKEWNESS: f64 = 10.0;
 
 /// One resource.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ struct Step {
 #[derive(Debug)]
 pub(super) struct Remaining {
     steps: Vec<Step>,
+    /// Calls that it rests on, those of an earlier run among them.
+    seen: f64,
     /// Calls per task that ends: failures and throttled calls come on top.
     pub calls_per_task: f64,
 }
@@ -54,6 +58,8 @@ pub(super) struct About {
     pub sure: f64,
     pub mean: f64,
     pub deviation: f64,
+    /// Calls that it was seen from.
+    pub seen: f64,
 }
 
 impl About {
@@ -68,8 +74,15 @@ impl About {
 
     /// Returns its range.
     pub fn range(self) -> (f64, f64) {
-        let factor = (DEVIATIONS * self.relative()).exp();
-        ((self.mean / factor).max(self.sure), (self.mean * factor).max(self.sure))
+        let relative = self.relative();
+        let (low, high) = ((-DEVIATIONS * relative).exp(), (self.deviations_up() * relative).exp());
+        ((self.mean * low).max(self.sure), (self.mean * high).max(self.sure))
+    }
+
+    /// Returns how many deviations a range goes up: few calls that were seen say little about the rare large ones (Cornish and
+    /// Fisher's expansion of a quantile of a mean, "Moments and Cumulants in the Specification of Distributions", 1937).
+    fn deviations_up(self) -> f64 {
+        DEVIATIONS + SKEWNESS * (DEVIATIONS * DEVIATIONS - 1.0) / (6.0 * self.seen.max(1.0).sqrt())
     }
 }
 
@@ -100,7 +113,10 @@ impl Remaining {
             let (tasks, open) = (counts.tasks(), counts.open());
             steps.push(Step { resource, parent, lists, fan, lists_to_come, to_come, unseen, tasks, open });
         }
-        Self { steps, calls_per_task: calls_per_task(run, prior) }
+        let earlier = prior.newest().into_iter().flat_map(|counts| counts.values());
+        let all = run.steps().iter().map(StepProgress::counts).chain(earlier);
+        let seen = all.map(|counts| (counts.done + counts.dead) as f64).sum();
+        Self { steps, seen, calls_per_task: calls_per_task(run, prior) }
     }
 
     /// Returns the names of resources of which nothing is known, though calls of them may be to come.
@@ -194,7 +210,7 @@ impl Remaining {
                 variance += gain * gain * share.variance + share.calls * share.single * share.behind.powi(2);
             }
         }
-        About { sure, mean, deviation: variance.sqrt() }
+        About { sure, mean, deviation: variance.sqrt(), seen: self.seen }
     }
 }
 

@@ -22,11 +22,11 @@ pub(super) fn about(seconds: f64, min: f64, max: Option<f64>) -> String {
     format!("about {likely} ({low} to {high})")
 }
 
-/// Returns `at least 10 min: readings was not seen yet`.
+/// Returns `at least 10 min: readings was not seen yet`, or `not known yet` if all was seen and no pace was.
 pub(super) fn at_least(min: f64, unseen: &[&str]) -> String {
     let min = span_in_words(Duration::try_from_secs_f64(min.max(0.0)).unwrap_or(Duration::MAX));
     match unseen {
-        [] => format!("at least {min}"),
+        [] => "not known yet".to_owned(),
         [one] => format!("at least {min}: `{one}` was not seen yet"),
         [one, rest @ ..] => format!("at least {min}: `{one}` and {} more were not seen yet", rest.len()),
     }

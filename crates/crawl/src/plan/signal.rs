@@ -27,6 +27,8 @@ impl Plan {
             TransportError::Connect { .. } | TransportError::Timeout { .. } | TransportError::CutOff { .. } => {
                 Outcome::Failed
             }
+            // Who gives the vendor's tokens is down, and so is the vendor: its breaker keeps tasks from dying of it.
+            TransportError::Token { passing: true, .. } => Outcome::Failed,
             // It answered, and at length.
             TransportError::TooLarge { .. } => Outcome::Answered,
             // The call was not made.

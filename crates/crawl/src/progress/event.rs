@@ -182,7 +182,7 @@ pub struct Counted {
     /// The run's number.
     #[serde(rename = "r")]
     pub run: u64,
-    /// When it was counted, by the clock of whoever appended.
+    /// When it was appended: rates are told from it.
     #[serde(rename = "at")]
     pub at: Timestamp,
     #[serde(rename = "c", with = "cells")]
@@ -234,9 +234,11 @@ impl Counted {
             cursor::raise(&mut cell.cursor, value);
         }
         let mut by_resource = BTreeMap::<&str, (u64, &str)>::new();
-        for child in children {
-            self.cell(&child.resource, &child.tenant).counts.made += 1;
-            by_resource.entry(&child.resource).or_insert((0, &child.tenant)).0 += 1;
+        // Children of one resource and tenant stand next to each other, most often.
+        for alike in children.chunk_by(|left, right| left.resource == right.resource && left.tenant == right.tenant) {
+            let (first, made) = (&alike[0], alike.len() as u64);
+            self.cell(&first.resource, &first.tenant).counts.made += made;
+            by_resource.entry(&first.resource).or_insert((0, &first.tenant)).0 += made;
         }
         for (resource, (made, tenant)) in by_resource {
             let counts = &mut self.cell(resource, tenant).counts;

@@ -78,6 +78,7 @@ pub struct RunStatus {
     /// All others together, those that are not counted apart among them.
     pub other_tenants: Option<Totals>,
     /// Why its tasks wait, the reason of the most first.
+    #[serde(rename = "waits_for")]
     pub waiting: Vec<Waiting>,
 }
 
@@ -98,6 +99,7 @@ pub struct StepStatus {
     /// Calls in a second, over the last seconds.
     pub rate: f64,
     /// Why its tasks wait.
+    #[serde(rename = "waits_for")]
     pub waiting: Vec<Waiting>,
 }
 
@@ -116,6 +118,7 @@ pub struct TenantStatus {
     /// When its last task ends.
     pub eta: Option<Eta>,
     /// Why its tasks wait.
+    #[serde(rename = "waits_for")]
     pub waiting: Vec<Waiting>,
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_budget::{Outcome as Called, Share, Signal, Status, read_headers};
+use weir_crawl::progress::{Counts, RunProgress};
 use weir_crawl::runs::{By, Change, Command, Outcome, Run, Runs, Start};
 use weir_crawl::status::CrawlStatus;
 use weir_crawl::{Answer, Request, RunError, TransportError};
@@ -184,6 +185,18 @@ impl Crawls {
         }))
     }
 
+    /// Returns what was counted of a run so far, all resources together.
+    pub(crate) fn counts(&self, crawl: &str, run: &Run) -> Counts {
+        let mut all = Counts::default();
+        if run.state.is_over() {
+            run.counts.values().for_each(|counts| all.add(counts));
+        } else if let Ok(open) = self.get(crawl) {
+            let known = open.fold.read(|progress| progress.run(run.number).map(RunProgress::counts));
+            known.unwrap_or_default().values().for_each(|counts| all.add(counts));
+        }
+        all
+    }
+
     /// Returns, by resource, the fields that items had since the start and that its pinned schema has not, and how many items had
     /// them.
     ///
@@ -361,6 +374,7 @@ fn signal(answer: &Result<Answer, TransportError>, now: Timestamp) -> Signal {
         Err(TransportError::Connect { .. } | TransportError::Timeout { .. } | TransportError::CutOff { .. }) => {
             Signal::of(Called::Failed)
         }
+        Err(TransportError::Token { passing: true, .. }) => Signal::of(Called::Failed),
         Err(TransportError::TooLarge { .. }) => Signal::of(Called::Answered),
         Err(TransportError::Token { .. } | TransportError::NotRecorded { .. }) => Signal::of(Called::Unknown),
     }

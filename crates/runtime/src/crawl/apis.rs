@@ -13,6 +13,7 @@ use weir_types::ApiName;
 
 use super::open::OpenApi;
 use crate::node::StartError;
+use crate::pipeline::chain;
 
 /// All accounts of a node, by name.
 pub(crate) type Apis = BTreeMap<ApiName, OpenApi>;
@@ -74,4 +75,13 @@ pub(crate) async fn open(
         apis.insert(name, OpenApi { client: plan.client, budget, transport });
     }
     Ok(apis)
+}
+
+/// Stores what was learned of the accounts, and gives back what was reserved of quotas and not used. When no more calls are made.
+pub(crate) async fn close(apis: &Apis) {
+    for (name, api) in apis {
+        if let Err(error) = api.budget.close().await {
+            tracing::warn!(api = %name, error = chain(&error), "the next start knows less of the account, and may lack a hundredth of its quotas");
+        }
+    }
 }

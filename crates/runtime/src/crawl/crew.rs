@@ -139,20 +139,23 @@ impl Held {
     }
 }
 
+/// A resource and a tenant.
+pub(super) type Whose = (Arc<str>, Arc<str>);
+
 /// Calls under way, by resource and tenant.
 #[derive(Debug, Default)]
 pub(super) struct Flying {
-    calls: Mutex<BTreeMap<(Arc<str>, Arc<str>), u64>>,
+    calls: Mutex<BTreeMap<Whose, u64>>,
 }
 
 /// A call under way. Dropped when it has ended.
 pub(super) struct Flight<'a> {
     flying: &'a Flying,
-    key: (Arc<str>, Arc<str>),
+    key: Whose,
 }
 
 impl Flying {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(Arc<str>, Arc<str>), u64>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Whose, u64>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -164,7 +167,7 @@ impl Flying {
     }
 
     /// Returns the calls under way, by resource and tenant.
-    pub fn all(&self) -> Vec<((Arc<str>, Arc<str>), u64)> {
+    pub fn all(&self) -> Vec<(Whose, u64)> {
         self.lock().iter().map(|(key, calls)| (key.clone(), *calls)).collect()
     }
 }

@@ -54,11 +54,9 @@ impl Fold {
         });
         let head = shard.bounds().head;
         let (place, progress) = restored.unwrap_or_else(|| (head, Progress::default()));
-        Ok(Self {
-            progress: Mutex::new(progress),
-            place: watch::Sender::new(place.max(head)),
-            kept: AtomicU64::new(place.0),
-        })
+        // What the snapshot before this one needs is kept until there is a newer one.
+        let kept = AtomicU64::new(head.0);
+        Ok(Self { progress: Mutex::new(progress), place: watch::Sender::new(place.max(head)), kept })
     }
 
     /// Reads the progress. `look` must be short: the fold waits for it.

@@ -223,7 +223,8 @@ impl Looking {
             let keys = plan.outputs().find(|output| output.resource == resource);
             let keys = keys.map_or(&[][..], |output| &output.primary_key[..]);
             // Names of records have no `-`.
-            let (schema, items, seen) = (sample.schema(&resource.replace('-', "_"), keys), sample.items(), sample.describe());
+            let (schema, items, seen) =
+                (sample.schema(&resource.replace('-', "_"), keys), sample.items(), sample.describe());
             inferred.schemas.insert(resource, InferredSchema { schema, items, seen });
         }
         inferred

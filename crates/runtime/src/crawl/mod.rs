@@ -35,8 +35,8 @@ mod status;
 mod task;
 
 pub use self::api::{CallError, CrawlError, Crawls, RunAsk};
-pub(crate) use self::apis::open as open_apis;
 pub use self::apis::{MakeTransport, Transports};
+pub(crate) use self::apis::{close as close_apis, open as open_apis};
 pub use self::infer::{INFER_CALLS_MAX, InferError, Inferred, InferredSchema, infer};
 pub(crate) use self::marker::{End, Mark, Marker, RUN_KEY};
 pub(crate) use self::open::{Around, OpenCrawl, OpenCrawls, consumer};

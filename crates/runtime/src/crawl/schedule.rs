@@ -108,3 +108,69 @@ async fn round(parts: &Scheduled, begun: &mut Option<(Schedule, Timestamp)>) -> 
         Duration::from_millis(left.unsigned_abs()).min(LOOK)
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+    use weir_crawl::runs::State;
+    use weir_env::ManualClock;
+    use weir_log::{Engine, MemoryEngine};
+    use weir_machine::{Machine, Options, Snapshots};
+    use weir_types::LogName;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    /// Lets tasks run until something holds, or they had many turns.
+    async fn until(holds: impl Fn() -> bool) -> bool {
+        for _ in 0..1000 {
+            if holds() {
+                return true;
+            }
+            tokio::task::yield_now().await;
+        }
+        false
+    }
+
+    #[tokio::test]
+    async fn each_time_asks_for_one_run_over_restarts_and_times_that_nobody_saw_for_one() {
+        let clock = ManualClock::at(Timestamp(1_700_000_000_000));
+        let env = Env::seeded(clock.clone(), 1);
+        let log = MemoryEngine::new(env.clone()).log(&LogName::machine(Runs::NAME)).await.unwrap();
+        let snapshots = Snapshots::new(Arc::new(InMemory::new()), object_store::path::Path::default());
+        let runs: Owner<Runs> = Owner::open(log, snapshots, env.clone(), Options::default()).await.unwrap();
+        let known = || runs.read(|runs| runs.crawl("fleet").map(|runs| (runs.active().is_some(), runs.skipped())));
+        let seen = || runs.read(|runs| runs.crawl("fleet").and_then(weir_crawl::runs::CrawlRuns::seen));
+        let start = || {
+            let (stop, stopping) = watch::channel(false);
+            let scheduled = Scheduled {
+                env: env.clone(),
+                crawl: "fleet".to_owned(),
+                schedule: Schedule::parse("cron(0 2 * * ? *)", None).unwrap(),
+                overlap: Overlap::Skip,
+                runs: runs.clone(),
+                changed: Arc::new(Notify::new()),
+            };
+            (stop, tokio::spawn(run(scheduled, stopping)))
+        };
+        let (stop, task) = start();
+        assert!(until(|| seen().is_some()).await);
+        assert_eq!(known(), Some((false, 0)), "a schedule that is new has no past");
+        // The longest that a timer waits is an hour.
+        for _ in 0..25 {
+            clock.advance(DAY / 24);
+            until(|| known() == Some((true, 0))).await;
+        }
+        assert_eq!(known(), Some((true, 0)));
+        assert_eq!(runs.read(|runs| runs.crawl("fleet").unwrap().active().unwrap().state), State::Running);
+        stop.send_replace(true);
+        task.await.unwrap();
+        // Three times pass while nothing runs: one of them asks, and is left out for the run that is under way.
+        clock.advance(3 * DAY);
+        let (_stop, _task) = start();
+        assert!(until(|| known() == Some((true, 1))).await, "{:?}", known());
+        until(|| known() != Some((true, 1))).await;
+        assert_eq!(known(), Some((true, 1)));
+    }
+}

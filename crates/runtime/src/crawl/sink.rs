@@ -64,7 +64,12 @@ async fn store(crew: &Arc<Crew>, outbox: &Outbox, batch: Vec<Done>) {
             }
         }
     }
-    made.extend(counted.into_values().map(|counted| event(&Event::Counted(counted))));
+    // When it is appended, and not when a task was leased, long before its turn: rates are told from it.
+    let at = crew.env.now();
+    made.extend(counted.into_values().map(|mut counted| {
+        counted.at = at;
+        event(&Event::Counted(counted))
+    }));
     let (done, told) = oneshot::channel();
     let held = messages.clone();
     let progress = Progress::Tasks(messages);

@@ -102,7 +102,7 @@ impl Parts {
         !self.is_gathered(source) && self.aside.as_ref().is_some_and(Aside::is_under_way)
     }
 
-    fn into_of(&self, source: &SourceShard) -> Into {
+    fn lands(&self, source: &SourceShard) -> Into {
         match &self.aside {
             Some(aside) if self.is_gathered(source) && aside.is_under_way() => Into::Aside,
             Some(_) if self.is_gathered(source) => Into::Between,

@@ -132,7 +132,7 @@ impl Reader {
                 // The table's place moves too, so that queries don't wait for what can't come, and a restart is past it.
                 let (rows, letters, counts) = (None, Vec::new(), Counts::default());
                 let (by, on_repeat) = (By::Reader(index), parts.sources[index].on_repeat);
-                let into = parts.into_of(&parts.sources[index]);
+                let into = parts.lands(&parts.sources[index]);
                 let gone = Prepared { by, into, from, next: to, hour: None, counts, rows, letters, on_repeat };
                 let _ = self.work.send(Work::Page(Box::new(gone))).await;
                 self.next[index] = to;

@@ -13,6 +13,7 @@ use weir_query::{Parsed, Source};
 use crate::node::Node;
 use crate::query::QueryFailed;
 
+mod crawls;
 mod ledger;
 mod partitions;
 
@@ -40,7 +41,7 @@ pub struct SystemTableError {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-const ALL: &[SystemTable] = &[partitions::TABLE, ledger::TABLE];
+const ALL: &[SystemTable] = &[partitions::TABLE, ledger::TABLE, crawls::TABLE];
 
 impl Node {
     /// Returns all system tables, with rows where the query reads them.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Import;
-use crate::import::hcl::{Block, Expr};
+use crate::import::hcl::{Block, Expr, Piece as Part};
 use crate::import::reader::Reader;
 
 const BY_HAND: &str = "write `auth` of the `api` by hand";
@@ -30,8 +30,13 @@ impl Import {
             "NoAuth" => {}
             "BearerAuthenticator" => {
                 let token = reader.text("api_token").unwrap_or_default();
-                let token = self.secret_text(token, "TOKEN", &reader.at("api_token"), &parameters);
-                self.out.api.set("auth", Expr::Call("bearer", vec![token]));
+                match self.secret_text(token, "TOKEN", &reader.at("api_token"), &parameters) {
+                    Expr::Text(mut parts) => {
+                        parts.insert(0, Part::Literal("Bearer ".to_owned()));
+                        self.out.api.set_in("headers", "Authorization", Expr::Text(parts));
+                    }
+                    token => self.out.api.set("auth", Expr::Call("bearer", vec![token])),
+                }
             }
             "BasicHttpAuthenticator" => {
                 let username = reader.text("username").unwrap_or_default();
@@ -63,7 +68,7 @@ impl Import {
             other => return self.out.refuse(reader.at("inject_into"), format!("a key in `{other}`"), ""),
         };
         match token {
-            token @ Expr::Call(..) => {
+            token @ (Expr::Call(..) | Expr::Raw(_)) => {
                 let arguments = vec![Expr::text(name), token, Expr::text(location)];
                 self.out.api.set("auth", Expr::Call("api_key", arguments));
             }

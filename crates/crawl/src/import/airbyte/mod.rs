@@ -251,15 +251,31 @@ impl Import {
         (format!("var.{name}"), false)
     }
 
-    /// The same for what must be a secret, whatever the specification says of it.
+    /// Turns what must be a secret, whatever the specification says of it, into one; a text around it stays. A literal is not
+    /// taken over.
     fn secret_text(&mut self, text: &str, what: &str, place: &str, parameters: &Map<String, Value>) -> Expr {
-        if let Some(access) = jinja::single(text).filter(|access| access.root == "config" && !access.path.is_empty()) {
-            let name = self.out.secret(&access.path.join("_"), format!("config.{}", access.path.join(".")));
-            return Expr::secret(&name);
+        let mut parts = Vec::new();
+        let mut has_secret = false;
+        for piece in jinja::parse(text) {
+            match piece {
+                Piece::Value(access) if access.root == "config" && !access.path.is_empty() => {
+                    let name = self.out.secret(&access.path.join("_"), format!("config.{}", access.path.join(".")));
+                    parts.push(Part::Expression(format!("secret(\"{name}\")")));
+                    has_secret = true;
+                }
+                piece => {
+                    let text = self.pieces(vec![piece], |text| text, place, &Scope::default(), parameters);
+                    if let Expr::Text(more) = text.expr {
+                        parts.extend(more);
+                    }
+                }
+            }
         }
-        let text = self.text(text, place, &Scope::default(), parameters);
-        // A text with a secret in it is one; a literal is not taken over.
-        if text.secret { text.expr } else { Expr::secret(&self.out.secret(what, place)) }
+        match parts.as_slice() {
+            [Part::Expression(secret)] if has_secret => Expr::raw(secret),
+            _ if has_secret => Expr::Text(parts),
+            _ => Expr::secret(&self.out.secret(what, place)),
+        }
     }
 }
 

@@ -189,6 +189,8 @@ impl Import {
     fn stop(&mut self, stop: &str, place: &str, cursor: &Access, block: &mut Block) {
         match stops_without(stop) {
             Some(flag) if flag.root == cursor.root && cursor.path.starts_with(&flag.path) => {}
+            // However it is said: without the link there is no next page.
+            None if cursor.root == "headers" && stop.contains("headers") => {}
             Some(flag) if flag.root == "response" && block.label.as_deref() == Some("cursor") => {
                 block.set("has_more_path", Expr::text(json_path(&flag.path)));
             }

@@ -109,8 +109,7 @@ impl Import {
     ) -> Option<Block> {
         let object = value.as_object()?;
         let parameters = super::parameters(object, around);
-        let none = Map::new();
-        let reader = Reader::new(object, &none, place.to_owned());
+        let reader = Reader::new(object, &parameters, place.to_owned());
         let kind = object.get("type").and_then(Value::as_str).unwrap_or_default();
         if !["DatetimeBasedCursor", "DatetimeStreamSlicer", ""].contains(&kind) {
             self.out.refuse(place, format!("a cursor of the type `{kind}`"), "write an `incremental` block by hand");

@@ -158,7 +158,8 @@ impl Import {
             self.out.api.attributes.insert(0, ("base_url".to_owned(), url));
         }
         let whole = if self.base.as_deref() == Some(base) { path.to_owned() } else { format!("{base}/{path}") };
-        let mut path = self.template(whole.trim_end_matches('/'), &requester.at("path"), scope, parameters);
+        let mut path =
+            self.template(whole.trim_end_matches('?').trim_end_matches('/'), &requester.at("path"), scope, parameters);
         if let Expr::Text(pieces) = &mut path.expr {
             match pieces.first_mut() {
                 Some(Piece::Literal(text)) => *text = absolute(text),

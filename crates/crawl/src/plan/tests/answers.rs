@@ -184,6 +184,10 @@ fn signals_say_whose_fault_it_was() {
     assert_eq!(plan.signal_of_error(&cut).outcome, Outcome::Failed);
     let large = TransportError::TooLarge { status: 200, max: 5 };
     assert!(matches!(plan.failed(&large), Read::Dead(_)));
+    let token =
+        |passing| TransportError::Token { token_url: "https://id/".into(), reason: "status 503".into(), passing };
+    assert_eq!(plan.signal_of_error(&token(true)).outcome, Outcome::Failed);
+    assert_eq!(plan.signal_of_error(&token(false)).outcome, Outcome::Unknown);
     assert_eq!(plan.signal_of_error(&large).outcome, Outcome::Answered);
 }
 
