@@ -90,25 +90,16 @@ enum Command {
         asked: Asked,
     },
     /// Write the schemas of a folder's crawl for review, from a few of the vendor's answers
-    Infer {
-        #[command(flatten)]
-        infer: Infer,
-    },
+    Infer(Infer),
     /// Print another tool's source as weir's blocks
     Import {
         #[command(subcommand)]
         import: Import,
     },
     /// Run a folder's crawl aside, and store the vendor's answers
-    Record {
-        #[command(flatten)]
-        record: Record,
-    },
+    Record(Record),
     /// Run a folder's crawl aside against stored answers, without a network
-    Test {
-        #[command(flatten)]
-        test: Test,
-    },
+    Test(Test),
 }
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -161,10 +152,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             change(&which, "/cancel", &json!(CancelRequest { reason }), "is being ended")
         }
         Command::Plan { asked } => asked.plan(),
-        Command::Infer { infer } => infer.run(),
+        Command::Infer(infer) => infer.run(),
         Command::Import { import } => import.run(),
-        Command::Record { record } => record.run(),
-        Command::Test { test } => test.run(),
+        Command::Record(record) => record.run(),
+        Command::Test(test) => test.run(),
     }
 }
 
