@@ -106,8 +106,7 @@ fn tree(plan: &Plan, crawl: &CrawlPlan) -> String {
     let when = crawl.schedule.as_ref().map_or_else(|| "by hand".to_owned(), ToString::to_string);
     let mut out = format!("crawl {} of api {}, {when}\n", crawl.name, crawl.api);
     // The plan was checked with it.
-    let Some(Ok(compiled)) =
-        plan.apis.get(&crawl.api).map(|api| weir_crawl::Plan::compile(&api.client, &crawl.spec))
+    let Some(Ok(compiled)) = plan.apis.get(&crawl.api).map(|api| weir_crawl::Plan::compile(&api.client, &crawl.spec))
     else {
         return out;
     };

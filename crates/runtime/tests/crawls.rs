@@ -54,13 +54,16 @@ table "readings" { freshness = "100ms" }
 /// What the vendor answers: status, headers, body.
 type Said = Result<(u16, Vec<(String, String)>, String), TransportError>;
 
+/// What is said instead of the answer to a path's call, by its number.
+type Instead = Box<dyn Fn(&str, u64) -> Option<Said> + Send + Sync>;
+
 /// A vendor that is made up: groups, devices on pages of two, and two readings of each device.
 struct Vendor {
     groups: u64,
     devices: u64,
     calls: Mutex<BTreeMap<String, u64>>,
     /// What comes instead of an answer, by path and how often it was called before.
-    instead: Box<dyn Fn(&str, u64) -> Option<Said> + Send + Sync>,
+    instead: Instead,
     /// Closed while calls wait.
     gate: tokio::sync::watch::Sender<bool>,
     under_way: AtomicU64,

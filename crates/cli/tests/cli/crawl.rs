@@ -106,7 +106,8 @@ fn serve(socket: TcpStream, calls: &AtomicU64) -> Option<()> {
             }
             _ => ("404 Not Found", "{}".to_owned()),
         };
-        let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head =
+            format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
         socket.write_all((head + &body).as_bytes()).ok()?;
     }
 }
