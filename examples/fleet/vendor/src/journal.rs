@@ -61,7 +61,7 @@ pub struct Stats {
     pub most_in_a_second: u64,
     /// The largest of `calls - rate * w` over all windows of any length `w`: the burst that these calls made use of.
     pub deepest: f64,
-    /// Calls behind [`CALLS_MAX`], which were counted only.
+    /// Calls behind `CALLS_MAX`, which were counted only.
     pub left_out: u64,
     /// The index of the next call: where stats of what comes later begin.
     pub next: usize,
