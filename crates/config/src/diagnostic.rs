@@ -122,7 +122,12 @@ impl Report {
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        self.found.iter().any(|found| found.severity == Severity::Error)
+        self.errors() > 0
+    }
+
+    /// Counts the errors, so that a block can tell whether it has added some.
+    pub(crate) fn errors(&self) -> usize {
+        self.found.iter().filter(|found| found.severity == Severity::Error).count()
     }
 
     /// Returns them in the order of their places, errors first if there are too many to show.

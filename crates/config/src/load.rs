@@ -222,7 +222,8 @@ fn check(dir: &Path, inputs: &Inputs, blocks: &Blocks<'_>, report: &mut Report) 
     });
     let around = crawl::Around { dir, names: &names, streams: &streams, apis: &apis };
     let crawls: Known<crawl::Flow> = of_kind("crawl", declared, report, |declared, name, report| {
-        Some(crawl::read(&declared.open(&scope, &crawl::SHAPE, report), name, &around, report))
+        let before = report.errors();
+        Some(crawl::read(&declared.open(&scope, &crawl::SHAPE, report), name, &around, before, report))
     });
     let around = function::Around {
         dir,

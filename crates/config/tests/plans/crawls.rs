@@ -102,10 +102,13 @@ fn a_resource_hides_the_defaults() {
 
 #[test]
 fn templates_are_left_to_each_call() {
-    let plan = edited(&[(
-        "    path          = \"/groups\"",
-        "    path   = \"/${\"groups\"}/{params.kind}\"\n    method = \"post\"\n    body   = { since = \"{incremental.start_value}\", ids = [1, 2], all = true, none = null }",
-    )]);
+    let plan = edited(&[
+        (
+            "    path          = \"/groups\"",
+            "    path   = \"/${\"groups\"}/{params.kind}\"\n    method = \"post\"\n    body   = { since = \"{incremental.start_value}\", ids = [1, 2], all = true, none = null }\n    incremental {\n      cursor_path = \"at\"\n      initial_value = 0\n    }",
+        ),
+        ("  resource_defaults {", "  params = { kind = \"all\" }\n  resource_defaults {"),
+    ]);
     let group = resource(&plan, "group");
     assert_eq!((group.path.as_str(), group.method), ("/groups/{params.kind}", Method::Post));
     let body = serde_json::json!({"since": "{incremental.start_value}", "ids": [1, 2], "all": true, "none": null});
@@ -211,9 +214,7 @@ fn a_crawl_with_everything() {
         ),
         (
             "    data_selector = \"items\"",
-            r#"    include_from_parent = "id"
-               pages_max = 7
-               headers = { X-Tenant = "{tenant.name}" }
+            r#"    pages_max = 7
                incremental {
                  cursor_path   = "updated_at"
                  initial_value = "2020-01-01T00:00:00Z"
@@ -229,6 +230,12 @@ fn a_crawl_with_everything() {
                  action  = "throttle"
                }"#,
         ),
+        (
+            "    path = \"/devices/{resources.device.id}/readings\"",
+            r#"    path = "/devices/{resources.device.id}/readings"
+               include_from_parent = "id"
+               headers = { X-Tenant = "{tenant.name}" }"#,
+        ),
     ]);
     let crawl = crawl(&plan);
     assert_eq!((crawl.overlap, crawl.weight, crawl.timeout), (Overlap::Replace, 3, Some(Duration::from_secs(7200))));
@@ -236,9 +243,9 @@ fn a_crawl_with_everything() {
     assert_eq!(crawl.spec.tenant.as_deref(), Some("{resources.group.customer}"));
     let tenant = |name: &str, weight, params: &[_]| Tenant { name: name.to_owned(), weight, params: pairs(params) };
     assert_eq!(crawl.spec.tenants, [tenant("acme", 2, &[("region", "eu")]), tenant("zeta", 1, &[])]);
-    let group = resource(&plan, "group");
-    assert_eq!((group.pages_max, &group.include_from_parent), (7, &vec!["id".to_owned()]));
-    assert_eq!(group.headers, pairs(&[("X-Tenant", "{tenant.name}")]));
+    let (group, reading) = (resource(&plan, "group"), resource(&plan, "reading"));
+    assert_eq!((group.pages_max, &reading.include_from_parent), (7, &vec!["id".to_owned()]));
+    assert_eq!(reading.headers, pairs(&[("X-Tenant", "{tenant.name}")]));
     let incremental = Incremental {
         cursor_path: "updated_at".to_owned(),
         start_param: Some("since".to_owned()),

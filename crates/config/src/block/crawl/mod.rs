@@ -87,7 +87,14 @@ impl Flow {
     }
 }
 
-pub(crate) fn read(block: &Attributes<'_>, name: CrawlName, around: &Around<'_>, report: &mut Report) -> Flow {
+/// Reads one crawl; `before` is how many errors there were before its block was opened.
+pub(crate) fn read(
+    block: &Attributes<'_>,
+    name: CrawlName,
+    around: &Around<'_>,
+    before: usize,
+    report: &mut Report,
+) -> Flow {
     let api = api(block, around, report);
     let schedule = schedule(block, report);
     let overlap = block.choice("overlap", &OVERLAPS, report).unwrap_or_default();
@@ -104,7 +111,8 @@ pub(crate) fn read(block: &Attributes<'_>, name: CrawlName, around: &Around<'_>,
     };
     let Some(account) = api.and_then(|api| around.apis.get(&api)).and_then(Option::as_ref) else { return flow };
     let spec = spec::Crawl { name: name.as_str().to_owned(), resources, tenants, tenant, params };
-    if !compile::check(block, &account.client, &spec, report) {
+    // What was refused already would be refused once more, in other words.
+    if report.errors() > before || !compile::check(block, &account.client, &spec, report) {
         return flow;
     }
     flow.plan = Some(CrawlPlan {
