@@ -185,6 +185,12 @@ fn render(status: &Value) -> String {
         out.push_str(&crate::lookup::table(&lookups));
         out.push('\n');
     }
+    // Of a server of another version, what is not understood is left out.
+    let crawls: Vec<weir_crawl::status::CrawlStatus> =
+        serde_json::from_value(status["crawls"].clone()).unwrap_or_default();
+    if !crawls.is_empty() {
+        out.push_str(&crate::crawl::list(&crawls));
+    }
     for stream in &archived {
         let archive = &stream["archive"];
         if archive["missing"].as_u64().unwrap_or_default() > 0 {
@@ -210,6 +216,11 @@ fn render(status: &Value) -> String {
     for files in &files {
         if let Some(trouble) = files["trouble"].as_str() {
             out.push_str(&format!("files {} stand still: {trouble}\n", text(&files["name"])));
+        }
+    }
+    for crawl in &crawls {
+        if let Some(trouble) = &crawl.trouble {
+            out.push_str(&format!("crawl {} stands still: {trouble}\n", crawl.crawl));
         }
     }
     for table in &tables {

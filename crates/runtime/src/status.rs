@@ -42,6 +42,8 @@ pub struct Status {
     pub redrive_trouble: Option<String>,
     /// Lookups, by name.
     pub lookups: Vec<LookupStatus>,
+    /// Crawls, by name.
+    pub crawls: Vec<weir_crawl::status::CrawlStatus>,
     /// Tables, by name.
     pub tables: Vec<TableStatus>,
     /// Whether everything balances.
@@ -456,6 +458,7 @@ impl Node {
             functions: self.functions().values().map(|function| function.status()).collect(),
             redrive_trouble: self.actions().trouble(),
             lookups: self.lookup_statuses(),
+            crawls: self.crawls().list(),
             tables: self.table_statuses(),
             ledger: self.ledger_status(),
         }

@@ -384,7 +384,7 @@ async fn while_a_run_is_under_way_its_status_counts_every_task_once() {
     }
     assert!(looks > 0);
     assert_eq!(over(&node, run).await, State::Complete);
-    assert_eq!(node.crawls().new_fields("fleet").unwrap()["reading"]["more"], vendor.leaves());
+    assert_eq!(node.crawls().status("fleet").unwrap().new_fields["reading"]["more"], vendor.leaves());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

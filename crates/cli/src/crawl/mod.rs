@@ -28,6 +28,7 @@ use weir_server::CancelRequest;
 use self::import::Import;
 use self::infer::Infer;
 use self::record::{Record, Test};
+pub use self::show::list;
 use self::start::{Asked, Start};
 use crate::client::{self, Client, ServerArgs};
 use crate::exit::Exit;

@@ -12,6 +12,8 @@ use crate::output;
 
 /// Tenants that are shown, those that wait the most first; `--json` shows more.
 const TENANTS_SHOWN: usize = 10;
+/// New fields of a resource that are named; `--json` names all.
+const FIELDS_SHOWN: usize = 10;
 
 pub fn list(crawls: &[CrawlStatus]) -> String {
     let rows = crawls.iter().map(|crawl| {
@@ -65,6 +67,18 @@ pub fn status(crawl: &CrawlStatus) -> String {
     }
     if crawl.skipped > 0 {
         let _ = writeln!(out, "{} starts were left out because a run was under way", output::count(crawl.skipped));
+    }
+    for (resource, fields) in &crawl.new_fields {
+        let names: Vec<String> =
+            fields.iter().take(FIELDS_SHOWN).map(|(name, items)| format!("{name} ({items})")).collect();
+        let more = fields.len().saturating_sub(FIELDS_SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let _ = writeln!(
+            out,
+            "items of {resource} have fields that its schema lacks, and their rows do not: {}{more}; see `weir crawl infer {}`",
+            names.join(", "),
+            crawl.crawl
+        );
     }
     out
 }

@@ -297,3 +297,26 @@ fn what_is_not_pinned_is_warned_of() {
     assert!(plan.tables.keys().all(|table| table.as_str() == "readings"), "{:?}", plan.tables.keys());
     check("what_is_not_pinned_is_warned_of", &shown(&plan.warnings, &folder));
 }
+
+/// What shows only when the resources are looked at together.
+#[test]
+fn crawls_as_a_whole() {
+    check(
+        "crawls_as_a_whole",
+        &table_of_devices(&[
+            ("a parent that is none", &[("{resources.group.id}", "{resources.grup.id}")]),
+            ("a template that does not end", &[("{resources.group.id}", "{resources.group.id")]),
+            ("a parameter that is none", &[("page_size = 100", "page_size = \"{params.size}\"")]),
+            ("a selector that does not parse", &[("    data_selector = \"items\"", "    data_selector = \"items[\"")]),
+            (
+                "resources in a circle",
+                &[("    path          = \"/groups\"", "    path          = \"/of/{resources.device.id}/groups\"")],
+            ),
+            ("fields of no parent", &[("    data_selector = \"items\"", "    include_from_parent = [\"id\"]")]),
+            (
+                "another host",
+                &[("    path          = \"/groups\"", "    path          = \"https://elsewhere.example/groups\"")],
+            ),
+        ]),
+    );
+}

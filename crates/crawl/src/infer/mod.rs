@@ -28,6 +28,7 @@ mod sample;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod text;
 mod time;
 
 pub use pin::{Fitted, Pin, PinError, compare};

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::name::{Names, legal};
 use super::sample::{Node, Sample, Seen};
+use super::text::text;
 use super::{NAME, REQUIRED_FROM};
 
 /// Names that no type may have.
@@ -37,9 +38,7 @@ impl Sample {
     pub fn schema(&self, name: &str, keys: &[String]) -> String {
         let mut types = Names::without(&PRIMITIVES);
         let schema = record(&self.root, name, keys, Names::without(&RESERVED), &mut types);
-        let mut text = serde_json::to_string_pretty(&schema).expect("a schema's names are texts");
-        text.push('\n');
-        text
+        text(&schema)
     }
 
     /// Returns what was seen, field by field, outer ones first.

@@ -11,6 +11,8 @@
 
 mod render;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use weir_types::Timestamp;
 
@@ -41,6 +43,10 @@ pub struct CrawlStatus {
     pub next_at: Option<Timestamp>,
     /// Starts that were left out because a run was under way, since the crawl was first seen.
     pub skipped: u64,
+    /// Fields that items had since the start of the node and that the pinned schema lacks, by resource, with the number of
+    /// items that had them. They are left out of the rows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub new_fields: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 /// A run, with its steps.

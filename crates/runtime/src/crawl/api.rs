@@ -197,17 +197,6 @@ impl Crawls {
         all
     }
 
-    /// Returns, by resource, the fields that items had since the start and that its pinned schema has not, and how many items had
-    /// them.
-    ///
-    /// # Errors
-    /// [`CrawlError::Unknown`].
-    pub fn new_fields(&self, crawl: &str) -> Result<BTreeMap<String, BTreeMap<String, u64>>, CrawlError> {
-        let forms = &self.get(crawl)?.crew.forms;
-        let unknown = forms.iter().map(|(resource, form)| (resource.clone(), form.unknown().items));
-        Ok(unknown.filter(|(_, items)| !items.is_empty()).collect())
-    }
-
     pub(super) fn read_runs<T>(&self, look: impl FnOnce(&Runs) -> T) -> T {
         self.runs.read(look)
     }

@@ -39,6 +39,9 @@ pub(super) const SHARD: ShardId = ShardId(0);
 /// What a crawl has made is forgotten as soon as its targets have it.
 const RETENTION: Duration = Duration::ZERO;
 
+/// How long a start waits for a crawl's progress to be read.
+const CATCH_UP: Duration = Duration::from_secs(10);
+
 /// What opening crawls needs.
 pub(crate) struct Around<'a> {
     pub env: &'a Env,
@@ -207,6 +210,10 @@ impl OpenCrawl {
         let fold = tokio::spawn(fold::run(parts, self.stop.subscribe()));
         let forwarder = tokio::spawn(forward::run(self.forwarder(owner, around), self.stop.subscribe()));
         self.keep([fold, forwarder]);
+        // What a status says right behind a start is how far the crawl is, and not nothing.
+        if around.env.within(CATCH_UP, self.fold.catch_up(&self.stream.shards()[0])).await.is_none() {
+            tracing::warn!(crawl = %self.plan.name, "the crawl's progress is still being read; its numbers are too small until then");
+        }
         if self.unpinned.is_none() {
             self.start_working(outbox, around);
         }

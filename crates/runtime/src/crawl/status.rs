@@ -28,7 +28,17 @@ impl OpenCrawl {
             last: known.and_then(|runs| runs.history().last().cloned()),
             next_at: self.next_at(known.and_then(weir_crawl::runs::CrawlRuns::seen), now),
             skipped: known.map_or(0, weir_crawl::runs::CrawlRuns::skipped),
+            new_fields: self.new_fields(),
         }
+    }
+
+    /// Returns, by resource, the fields that items had since the start and that the pinned schema lacks, and how many had them.
+    fn new_fields(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
+        let forms = self.crew.forms.iter();
+        forms
+            .map(|(resource, form)| (resource.clone(), form.unknown().items))
+            .filter(|(_, items)| !items.is_empty())
+            .collect()
     }
 
     fn next_at(&self, seen: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
