@@ -50,7 +50,7 @@ pub use place::{Place, Source};
 pub use plan::{
     ApiPlan, ArchivePlan, BadRows, BatchPlan, Body, CompactionPlan, CrawlOutputPlan, CrawlPlan, DeadLetterPlan,
     EnvironmentValue, Evolve, FifoPlan, FilesContent, FilesFormat, FilesPlan, FilesStart, FunctionPlan, HandlerPlan,
-    IfEmpty, Keep, LookupPlan, Network, On, OutputPlan, Overlap, PartitionBy, Plan, QueuePlan, RefreshPlan, RetryPlan,
+    IfEmpty, Keep, LookupPlan, Network, On, OutputPlan, PartitionBy, Plan, QueuePlan, RefreshPlan, RetryPlan,
     RollupPlan, RollupScope, Rule, RuntimePlan, SchedulePlan, Start, StreamPlan, TablePlan, TableSource, To,
     VariablePlan, Visible,
 };

@@ -23,7 +23,7 @@ pub use archive::ArchivePlan;
 pub use arrival::{
     BadRows, DeadLetterPlan, FifoPlan, FilesContent, FilesFormat, FilesPlan, FilesStart, QueuePlan, SchedulePlan,
 };
-pub use crawl::{ApiPlan, CrawlOutputPlan, CrawlPlan, IfEmpty, Overlap, Visible};
+pub use crawl::{ApiPlan, CrawlOutputPlan, CrawlPlan, IfEmpty, Visible};
 pub use function::{
     BatchPlan, Body, EnvironmentValue, FunctionPlan, HandlerPlan, Network, On, OutputPlan, RetryPlan, RuntimePlan,
     Start, TableSource, To,

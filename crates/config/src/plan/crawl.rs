@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use weir_crawl::runs::Overlap;
 use weir_schedule::Schedule;
 use weir_schema::Schema;
 use weir_types::{ApiName, CrawlName};
@@ -22,18 +23,6 @@ pub struct ApiPlan {
     pub budget: weir_budget::Settings,
     /// Where the block is.
     pub place: Place,
-}
-
-/// What becomes of a run that is due while another one of the crawl is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Overlap {
-    /// It is left out, which is counted.
-    #[default]
-    Skip,
-    /// It waits for the other's end; one waits at most.
-    Queue,
-    /// The other one is cancelled.
-    Replace,
 }
 
 /// A `crawl` block.

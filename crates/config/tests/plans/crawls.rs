@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use weir_budget::{Pace, Quota, QuotaPeriod, Rate, Settings, Window};
-use weir_config::{CrawlPlan, Inputs, Keep, Overlap, Plan, TableSource, To, Visible};
+use weir_config::{CrawlPlan, Inputs, Keep, Plan, TableSource, To, Visible};
 use weir_crawl::Method;
+use weir_crawl::runs::Overlap;
 use weir_crawl::spec::{
     Action, Auth, Incremental, KeyLocation, Paginator, Resource, ResponseAction, Tenant, WriteDisposition,
 };

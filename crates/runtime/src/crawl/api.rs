@@ -219,7 +219,7 @@ impl Crawls {
             return Err(CrawlError::CannotRun { crawl: name, reason });
         }
         let RunAsk { params, tenants, request } = ask;
-        let overlap = super::overlap(open.plan.overlap);
+        let overlap = open.plan.overlap;
         let start = Start { crawl: crawl.to_owned(), by: By::Hand, params, tenants, request, overlap };
         let outcome = self.submit(open, Command::Start(start)).await?;
         match outcome {

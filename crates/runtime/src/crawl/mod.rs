@@ -40,12 +40,3 @@ pub(crate) use self::apis::{close as close_apis, open as open_apis};
 pub use self::infer::{INFER_CALLS_MAX, InferError, Inferred, InferredSchema, infer};
 pub(crate) use self::marker::{End, Mark, Marker, RUN_KEY};
 pub(crate) use self::open::{Around, OpenCrawl, OpenCrawls, consumer};
-
-/// Returns a plan's rule as the machine of runs has it.
-fn overlap(plan: weir_config::Overlap) -> weir_crawl::runs::Overlap {
-    match plan {
-        weir_config::Overlap::Skip => weir_crawl::runs::Overlap::Skip,
-        weir_config::Overlap::Queue => weir_crawl::runs::Overlap::Queue,
-        weir_config::Overlap::Replace => weir_crawl::runs::Overlap::Replace,
-    }
-}

@@ -242,7 +242,7 @@ impl OpenCrawl {
                 env: around.env.clone(),
                 crawl: self.plan.name.to_string(),
                 schedule: schedule.clone(),
-                overlap: super::overlap(self.plan.overlap),
+                overlap: self.plan.overlap,
                 runs: around.runs.clone(),
                 changed: self.changed.clone(),
             };

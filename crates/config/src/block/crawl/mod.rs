@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use weir_crawl::runs::Overlap;
 use weir_crawl::spec::{self, Tenant};
 use weir_schedule::Schedule;
 use weir_types::CrawlName;
@@ -30,7 +31,7 @@ use super::function::Edge;
 use super::{Attributes, Inner, Reference, Shape, Times, noun};
 use crate::diagnostic::Report;
 use crate::load::{Known, Names};
-use crate::{ApiPlan, CrawlOutputPlan, CrawlPlan, Diagnostic, Overlap, StreamPlan};
+use crate::{ApiPlan, CrawlOutputPlan, CrawlPlan, Diagnostic, StreamPlan};
 
 pub(crate) const SHAPE: Shape = Shape {
     attributes: &["api", "schedule", "timezone", "overlap", "weight", "timeout", "params", "tenant"],
